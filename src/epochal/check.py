@@ -1,0 +1,147 @@
+"""Input checks, and the one grammar of errors.
+
+    {metric}: {what came}, but {what is needed}. {the likely fix}.
+
+Shapes, dtypes and arguments are Python facts and always checked. Values (labels in range, NaN) would cost a wait for the device:
+a statistic counts the bad ones, and they are read before an eager update on the CPU commits, else at ``compute``
+(:func:`reads_values`, :func:`deferred`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+_deferred: ContextVar[bool] = ContextVar("epochal_deferred_checks", default=False)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Inside, no ``update`` reads a value: faults in the data are found at ``compute``, as on an accelerator."""
+    token = _deferred.set(True)
+    try:
+        yield
+    finally:
+        _deferred.reset(token)
+
+
+def reads_values(device: torch.device) -> bool:
+    """Whether looking at a value is free here: in eager mode, on the CPU."""
+    return device.type == "cpu" and not torch.compiler.is_compiling() and not _deferred.get()
+
+
+def name_of(metric: object) -> str:
+    return metric if isinstance(metric, str) else type(metric).__name__
+
+
+def message(metric: object, came: str, needed: str, fix: str = "") -> str:
+    text = f"{name_of(metric)}: {came}, but {needed}."
+    return f"{text} {fix}" if fix else text
+
+
+def shape(tensor: Tensor) -> str:
+    return str(tuple(tensor.shape))
+
+
+def fail(metric: object, came: str, needed: str, fix: str = "") -> NoReturn:
+    raise ValueError(message(metric, came, needed, fix))
+
+
+def tensors(metric: object, **inputs: Any) -> None:
+    """Each input is a tensor."""
+    for name, value in inputs.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                message(metric, f"{name} is a {type(value).__name__}", "a Tensor is needed", f"Pass torch.as_tensor({name}).")
+            )
+
+
+def same_shape(metric: object, **inputs: Tensor) -> None:
+    """Both inputs are tensors of one shape."""
+    (first, a), (second, b) = inputs.items()
+    tensors(metric, **inputs)
+    if a.shape != b.shape:
+        fail(
+            metric,
+            f"{first} has shape {shape(a)}",
+            f"{second} has shape {shape(b)}",
+            f"Pass them with one shape; a trailing dimension of 1 is removed by {first}.squeeze(-1).",
+        )
+
+
+def floating(metric: object, **inputs: Tensor) -> None:
+    for name, tensor in inputs.items():
+        if not tensor.is_floating_point():
+            raise TypeError(message(metric, f"{name} has dtype {tensor.dtype}", "floats are needed", f"Pass {name}.float()."))
+
+
+def real(metric: object, **inputs: Tensor) -> None:
+    """No complex numbers, which most formulas would square with another meaning."""
+    for name, tensor in inputs.items():
+        if tensor.is_complex():
+            raise TypeError(
+                message(metric, f"{name} has dtype {tensor.dtype}", "real numbers are needed", f"Pass {name}.abs() or {name}.real.")
+            )
+
+
+def integers(metric: object, **inputs: Tensor) -> None:
+    for name, tensor in inputs.items():
+        if tensor.is_floating_point() or tensor.is_complex():
+            raise TypeError(
+                message(metric, f"{name} has dtype {tensor.dtype}", "integer or bool labels are needed", f"Pass {name}.long().")
+            )
+
+
+def choice(metric: object, name: str, value: Any, choices: Collection[Any]) -> None:
+    """An argument is one of a few values."""
+    if value not in choices:
+        fail(metric, f"{name} is {value!r}", f"one of {list(choices)} is needed", closest(str(value), [str(c) for c in choices]))
+
+
+def number(metric: object, name: str, value: Any, low: float, high: float = float("inf")) -> None:
+    """An argument is a number in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(message(metric, f"{name} is {value!r}", "a number is needed"))
+    if not low <= value <= high:
+        fail(metric, f"{name} is {value!r}", f"a number in [{low}, {high}] is needed")
+
+
+def whole(metric: object, name: str, value: Any, low: int) -> None:
+    """An argument is an integer of at least ``low``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(message(metric, f"{name} is {value!r}", "an integer is needed", f"Pass {name}={low}, or more."))
+    if value < low:
+        fail(metric, f"{name} is {value!r}", f"at least {low} is needed")
+
+
+def closest(word: str, words: Sequence[str]) -> str:
+    match = difflib.get_close_matches(word, words, n=1)
+    return f"Did you mean {match[0]!r}?" if match else ""
+
+
+def unknown_arguments(metric: object, unknown: Mapping[str, Any], known: Collection[str]) -> None:
+    """Keyword arguments that nobody takes, with the nearest name that somebody does."""
+    if unknown:
+        word = next(iter(unknown))
+        raise TypeError(
+            message(metric, f"unexpected argument {word!r}", f"it takes {', '.join(sorted(known))}", closest(word, sorted(known)))
+        )
+
+
+def call(metric: object, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raise the error in our grammar if ``function`` cannot be called so; return if it can."""
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        given = [type(a).__name__ for a in args] + [f"{k}={type(v).__name__}" for k, v in kwargs.items()]
+        raise TypeError(
+            message(metric, f"update was called with ({', '.join(given)})", f"it takes {signature}", f"Python says: {error}.")
+        ) from None

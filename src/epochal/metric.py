@@ -1,0 +1,713 @@
+"""Metric: a statistic of the data that merges, and a reading of it.
+
+    measure(*batch) -> State      pure: the statistic of this batch alone
+    merge(a, b) -> State          pure: field by field as declared by add_state, unless fields merge jointly
+    value(**state) -> result      pure: the formula, its parameters named after the states
+
+Everything else is derived from these three, once, in this file:
+
+    update    state = merge(state, measure(*batch))
+    forward   the same, and returns value(**measure(*batch))
+    compute   value(**the states of all processes, merged)
+    of        value(**measure(*batch)), touching nothing
+    reset     state = the identity
+
+States are never changed in place: a failed update, a snapshot, two metrics that share a statistic and a merged state that is only
+looked at cost a reference each. The classic way, a class that overrides ``update`` and ``compute`` and mutates its states, is kept: the
+part "The classic way" below gives it the same verbs.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import os
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, ClassVar, TypedDict, cast
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from epochal import check, dist
+from epochal.operators import Operators
+from epochal.states import PAIRWISE, REDUCTIONS, Blocks, Reduction, Slot, Snapshot, State, combine, parts, place, real_tensors
+
+__all__ = ["Metric", "MetricOptions", "State", "held", "leaves", "metric_of", "synced"]
+
+
+class MetricOptions(TypedDict, total=False):
+    """The keyword arguments that every metric takes."""
+
+    compute_on_cpu: bool  # keep list states on the CPU
+    dist_sync_on_step: bool  # let ``forward`` return the value over all processes
+    process_group: Any  # the processes to merge over; default: all
+    dist_sync_fn: Callable[..., Any] | None  # a gather of the user's own
+    distributed_available_fn: Callable[[], bool] | None  # whether there is anybody to merge with
+    sync_on_compute: bool  # False: ``compute`` reads this process alone
+    compute_with_cache: bool  # False: ``compute`` reads the state anew each time
+
+
+class Metric(Operators, nn.Module):
+    """Base of all metrics; see the module's docstring for the algebra.
+
+    A metric of your own declares its states with :meth:`add_state` and defines :meth:`measure` and :meth:`value`::
+
+        class Mean(Metric):
+            def __init__(self, **kwargs):
+                super().__init__(**kwargs)
+                self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+                self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+            def measure(self, x):
+                return {"total": x.double().sum(), "count": x.numel()}
+
+            def value(self, total, count):
+                return total / count
+    """
+
+    is_differentiable: bool | None = None
+    higher_is_better: bool | None = None
+    full_state_update: bool | None = None
+    order_matters: ClassVar[bool] = False  # not a homomorphism: a window, the last value
+    random: ClassVar[bool] = False
+    _classic: ClassVar[bool] = False
+    _version = 1  # of the state's schema; kept by ``state_dict`` in its metadata
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__()
+        options = {**OPTIONS, **kwargs}
+        if len(options) > len(OPTIONS):
+            known = [p for p in inspect.signature(type(self)).parameters if p != "kwargs"]
+            check.unknown_arguments(self, {k: v for k, v in kwargs.items() if k not in OPTIONS}, {*known, *OPTIONS})
+        self.__dict__.update(options)
+        self.__dict__.update(
+            _slots={}, _device=CPU, _dtype=None, _double=False, _updates=ZERO, _batch=None, _cache=None, _held=False, _token=None
+        )
+
+    # --- what a metric defines -------------------------------------------------------------------------------------------
+
+    def measure(self, *args: Any, **kwargs: Any) -> State:
+        """The statistic of this batch alone. Pure; reads the configuration, never the state or a value of the data."""
+        raise NotImplementedError(check.message(self, "measure is not defined", "a metric defines measure and value"))
+
+    def merge(self, a: State, b: State) -> State:
+        """The statistic of both: associative and commutative, with the default state as its identity."""
+        return {
+            name: PAIRWISE[slot.reduction](a[name], b[name])
+            if slot.reduction in PAIRWISE
+            else combine(slot, (a[name], b[name]), (a.get(WEIGHT, 1), b.get(WEIGHT, 1)))
+            for name, slot in self._slots.items()
+        }
+
+    def merge_ranks(self, states: Sequence[State]) -> State:
+        """Merge over processes, in the order of ranks; the same as over time unless a metric says otherwise."""
+        if type(self).merge is not Metric.merge:
+            return functools.reduce(self.merge, states)
+        weights = [state.get(WEIGHT, 1) for state in states]
+        return {name: combine(slot, [state[name] for state in states], weights) for name, slot in self._slots.items()}
+
+    def derive(self, **state: Any) -> dict[str, Any]:
+        """What :meth:`value` reads, where that is more than the fields: quantities that several metrics of a statistic share.
+
+        Depends on the state and on what :meth:`measured_by` names, so that a collection derives it once.
+        """
+        return state
+
+    def value(self, **state: Any) -> Any:
+        """The reading of a statistic, its formula. Pure; parameters are named after the states, or what is derived from them."""
+        raise NotImplementedError(check.message(self, "value is not defined", "a metric defines measure and value"))
+
+    def verify(self, state: State) -> None:
+        """Raise where the statistic counted bad values (NaN, labels out of range)."""
+
+    def measured_by(self) -> Hashable:
+        """The part of the configuration that :meth:`measure` reads: equal means the same statistic. None: never shared."""
+        return None
+
+    # --- states ----------------------------------------------------------------------------------------------------------
+
+    def add_state(
+        self, name: str, default: Tensor | list[Any], dist_reduce_fx: Reduction = None, persistent: bool = False
+    ) -> None:
+        """Declare a field of the state.
+
+        ``default``: the identity of the merge: a tensor, or an empty list for "cat". ``dist_reduce_fx``: "sum", "mean" (weighted by the
+        number of updates), "max", "min", "cat", None (stacked by rank) or a function of the stacked tensors. ``persistent``: kept by
+        ``state_dict``. Float sums of a metric that defines ``measure`` are kept in float64.
+        """
+        if not name.isidentifier():
+            check.fail(self, f"state name is {name!r}", "a Python identifier is needed")
+        if not (isinstance(default, Tensor) or (isinstance(default, list) and not default)):
+            check.fail(self, f"default of state {name!r} is {default!r}", "a tensor or an empty list is needed")
+        if dist_reduce_fx is not None and not callable(dist_reduce_fx):
+            check.choice(self, f"dist_reduce_fx of state {name!r}", dist_reduce_fx, REDUCTIONS)
+        if isinstance(default, Tensor):
+            default = default.detach()
+            if dist_reduce_fx == "cat":
+                default = Blocks([default] if default.numel() else [])
+            elif dist_reduce_fx in ("sum", "mean") and default.is_floating_point() and not self._classic:
+                default = default.double()
+            if default is not None and isinstance(default, Tensor):
+                self.__dict__["_device"] = default.device
+        elif dist_reduce_fx == "cat":
+            default = Blocks()
+        slot = Slot(name, default, dist_reduce_fx, persistent)
+        self._slots[name] = slot
+        self._put(name, self._own(slot))
+
+    def _own(self, slot: Slot) -> Any:
+        """The identity of a field; a copy of it where the class may change it in place."""
+        identity = slot.identity()
+        if self._classic and isinstance(identity, Tensor):
+            with real_tensors():
+                return identity.clone()
+        return identity
+
+    def _put(self, name: str, field: Any) -> None:
+        object.__setattr__(self, name, field)  # nn.Module would look for parameters, buffers and modules first
+
+    def _state(self) -> State:
+        return {name: getattr(self, name) for name in self._slots}
+
+    def _adopt(self, state: State) -> None:
+        for name in self._slots:
+            object.__setattr__(self, name, state[name])
+
+    @property
+    def metric_state(self) -> dict[str, Any]:
+        """The fields of the state, by name."""
+        return self._state()
+
+    def snapshot(self) -> Snapshot:
+        """The state as it is now; later updates do not change it."""
+        state = self._state()
+        if self._classic:
+            state = {k: v.clone() if isinstance(v, Tensor) else copy.copy(v) for k, v in state.items()}
+        return Snapshot(state, self._updates, self._double)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot, also one that was merged or came from another process."""
+        self._adopt(snapshot.state)
+        self.__dict__.update(_updates=snapshot.updates, _double=snapshot.double, _batch=None)
+
+    def reset(self) -> None:
+        """Back to the identity: as if nothing had been updated."""
+        for slot in self._slots.values():
+            object.__setattr__(self, slot.name, self._own(slot))
+        self._updates, self._double, self._batch, self._cache = ZERO, False, None, None
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Merge what another metric of the same class, or a state of one, has accumulated into this one."""
+        if isinstance(incoming_state, Metric):
+            if type(incoming_state) is not type(self) or incoming_state.measured_by() != self.measured_by():
+                check.fail(
+                    self,
+                    f"merge_state got {type(incoming_state).__name__} measured by {incoming_state.measured_by()}",
+                    f"{type(self).__name__} measured by {self.measured_by()} is needed",
+                    "Merge metrics that were built with the same arguments.",
+                )
+            other = incoming_state.snapshot()
+        else:
+            if set(incoming_state) != set(self._slots):
+                check.fail(self, f"merge_state got the fields {sorted(incoming_state)}", f"{sorted(self._slots)} are needed")
+            other = Snapshot(dict(incoming_state), ONE)
+        self._accept(other)
+
+    def _accept(self, other: Snapshot) -> None:
+        mine = {**self._state(), WEIGHT: self._updates}
+        merged = self.merge(mine, {**other.state, WEIGHT: other.updates})
+        self.verify(merged)
+        self._adopt(merged)
+        self._updates, self._double, self._batch = self._updates + other.updates, self._double or other.double, None
+
+    # --- the verbs -------------------------------------------------------------------------------------------------------
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Add a batch to the state. An update that raises leaves the state as it was."""
+        self._commit(self._measure(args, kwargs), _has_double(args, kwargs))
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Add a batch to the state, and return the value of this batch alone, measured once."""
+        if self._classic:
+            return self._classic_forward(args, kwargs)
+        state, double = self._measure(args, kwargs), _has_double(args, kwargs)
+        if self.dist_sync_on_step and self._syncs():
+            self._commit(state, double)
+            (merged,) = dist.exchange([(self, self._batch)], self.process_group)
+            return self._result(self._read(merged.state), merged.double)
+        value = self._result(self._read(state), double)
+        self._commit(state, double)
+        return value
+
+    def of(self, *args: Any, **kwargs: Any) -> Any:
+        """The value of these data alone; the state is neither read nor changed."""
+        if self._classic:
+            batch = self._clean()
+            batch.update(*args, **kwargs)
+            return batch.compute()
+        return self._cast(self._read(self._measure(args, kwargs)), _has_double(args, kwargs))
+
+    def compute(self) -> Any:
+        """The value of all data, over all processes. The local state stays as it is; cached until it changes in any way.
+
+        Inside ``rank_zero_only`` code and with ``sync_on_compute=False``, the value of this process alone: nothing waits.
+        """
+        return self._computed(Metric._formula)
+
+    def _formula(self) -> Any:
+        return self._cast(self._read(self._state()), self._double)
+
+    def batch_value(self) -> Any:
+        """The value of the last updated batch alone, or None if there is none: what a step logs. Measured where only ``update`` ran."""
+        if isinstance(self._batch, Snapshot):
+            return self._result(self._read(self._batch.state), self._batch.double)
+        if self._batch is not None:
+            args, kwargs = self._batch
+            batch = self._clean()
+            batch.update(*args, **kwargs)
+            return self._remember(batch.compute())
+        return None
+
+    def _measure(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> State:
+        try:
+            state = self.measure(*args, **kwargs)
+        except TypeError:
+            check.call(self, self.measure, args, kwargs)
+            raise
+        if check.reads_values(self._device):
+            self.verify(state)
+        return state
+
+    def _commit(self, state: State, double: bool) -> None:
+        """The one place where a measured batch enters the state."""
+        state = {name: _detached(field) for name, field in state.items()}
+        self._adopt(self.merge({**self._state(), WEIGHT: self._updates} if self._weighs else self._state(), state))
+        self._counted(Snapshot(state, ONE, double))
+
+    def _counted(self, batch: Snapshot) -> None:
+        put = object.__setattr__
+        put(self, "_updates", self._updates + 1)
+        if batch.double:
+            put(self, "_double", True)
+        if not torch.compiler.is_compiling():
+            put(self, "_batch", batch)
+
+    @property
+    def _weighs(self) -> bool:
+        return any(slot.reduction == "mean" for slot in self._slots.values())
+
+    def _read(self, state: State) -> Any:
+        return self.value(**self.derive(**self.fields(state)))
+
+    def fields(self, state: State) -> State:
+        """The state as :meth:`derive` and :meth:`value` take it: lists to concatenate are one tensor."""
+        return {k: Blocks(parts(v)).joined() if self._slots[k].reduction == "cat" else v for k, v in state.items() if k != WEIGHT}
+
+    def _computed(self, read: Callable[[Any], Any]) -> Any:
+        syncs = self._syncs()
+        key = (syncs, *self._versions())
+        if self._cache is not None and self.compute_with_cache and _same(self._cache[0], key):
+            return self._remember(_copied(self._cache[1]))
+        with synced([self]) if syncs else nullcontext():
+            if not self._held and not syncs and not self.update_called:
+                warnings.warn(f"{type(self).__name__}: compute was called before update; the value is that of no data.", stacklevel=4)
+            for leaf in leaves(self):
+                leaf.verify(leaf._state())
+            before = self.__dict__.copy() if self._classic else None
+            try:
+                value = read(self)
+            finally:
+                if before is not None:
+                    self.__dict__.update({name: before[name] for name in self._slots})
+        self._cache = (key, value)
+        return self._remember(_copied(value))
+
+    def _versions(self) -> Iterator[Any]:
+        """What the state is now, by identity and version: changes with any change of it."""
+        for leaf in leaves(self):
+            yield leaf._held
+            for name in leaf._slots:
+                field = getattr(leaf, name)
+                yield field
+                yield _version(field)
+
+    # --- results ---------------------------------------------------------------------------------------------------------
+
+    def _cast(self, value: Any, double: bool) -> Any:
+        """Cast once: float32, or float64 for float64 input, or what ``set_dtype`` says; aliases no state."""
+        dtype = self._dtype or (torch.float64 if double else torch.float32)
+        return _mapped(lambda t: t.to(dtype, copy=True) if t.is_floating_point() else t.clone(), value)
+
+    def _result(self, value: Any, double: bool) -> Any:
+        return self._remember(self._cast(value, double))
+
+    def _remember(self, value: Any) -> Any:
+        """A value remembers its metric, so that logging the value is logging the metric (:func:`metric_of`)."""
+        if torch.compiler.is_compiling():
+            return value
+        if self._token is None:
+            self.__dict__["_token"] = int.from_bytes(os.urandom(7), "little")
+            _METRICS[self._token] = self
+        if isinstance(value, Tensor):
+            value._epochal = (self._token,)  # type: ignore[attr-defined]
+        else:
+            _mark(value, (self._token,))
+        return value
+
+    # --- processes -------------------------------------------------------------------------------------------------------
+
+    def _syncs(self) -> bool:
+        available = self.distributed_available_fn or dist.available
+        return bool(self.sync_on_compute and not self._held and available() and not dist.is_alone())
+
+    def sync(
+        self,
+        dist_sync_fn: Callable[..., Any] | None = None,
+        process_group: Any = None,
+        should_sync: bool = True,
+        distributed_available: Callable[[], bool] | None = None,
+    ) -> None:
+        """Put the state of all processes in the place of the local one, until :meth:`unsync`."""
+        if not should_sync or not (distributed_available or self.distributed_available_fn or dist.available)():
+            return
+        if self._held:
+            raise RuntimeError(check.message(self, "sync was called", "the state is merged already", "Call unsync() first."))
+        self.__dict__["_parked"] = synced([self], True, process_group or self.process_group, dist_sync_fn or self.dist_sync_fn)
+        self._parked.__enter__()
+
+    def unsync(self, should_unsync: bool = True) -> None:
+        """Put the local state back."""
+        if not should_unsync:
+            return
+        parked = self.__dict__.pop("_parked", None)
+        if parked is None:
+            raise RuntimeError(check.message(self, "unsync was called", "the state is the local one", "Call sync() first."))
+        parked.__exit__(None, None, None)
+
+    @contextmanager
+    def sync_context(
+        self,
+        dist_sync_fn: Callable[..., Any] | None = None,
+        process_group: Any = None,
+        should_sync: bool = True,
+        should_unsync: bool = True,
+        distributed_available: Callable[[], bool] | None = None,
+    ) -> Iterator[None]:
+        """The merged state inside, the local one after, also after an exception."""
+        self.sync(dist_sync_fn, process_group, should_sync, distributed_available)
+        try:
+            yield
+        finally:
+            self.unsync(should_unsync and "_parked" in self.__dict__)
+
+    # --- the classic way: a class that overrides update and compute -------------------------------------------------------
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "update" in cls.__dict__:
+            cls.update = _classic_update(cls.__dict__["update"])  # type: ignore[method-assign]
+            cls._classic = True
+        if "compute" in cls.__dict__:
+            cls.compute = _classic_compute(cls.__dict__["compute"])  # type: ignore[method-assign]
+            cls._classic = True
+
+    def _classic_forward(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        batch = self._clean()
+        batch.update(*args, **kwargs)
+        if self.full_state_update is False:
+            self._accept(batch.snapshot())
+            self._batch = batch._batch
+        else:
+            self.update(*args, **kwargs)
+        batch.sync_on_compute = self.dist_sync_on_step
+        return self._remember(batch.compute())
+
+    def _clean(self) -> Self:
+        """A twin with the same configuration and the identity for a state."""
+        return cast(Self, _cleaned(self))
+
+    # --- the life around it ------------------------------------------------------------------------------------------------
+
+    @property
+    def update_count(self) -> int:
+        """How many batches the state holds."""
+        return int(self._updates)
+
+    @property
+    def update_called(self) -> bool:
+        """Whether any batch has been added since the last reset."""
+        return any(int(leaf._updates) > 0 for leaf in leaves(self)) or int(self._updates) > 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the state is."""
+        return self._device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of float results; change it with :meth:`set_dtype`."""
+        return self._dtype or torch.float32
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> Self:
+        """The dtype of float results. States keep theirs: counts and sums stay exact."""
+        for metric in self.modules():
+            if isinstance(metric, Metric):
+                metric._dtype = getattr(torch, dst_type.removeprefix("torch.")) if isinstance(dst_type, str) else dst_type
+        return self
+
+    def type(self, dst_type: str | torch.dtype) -> Self:  # noqa: ARG002  # the contract of nn.Module
+        """No effect: a state keeps its dtype; see :meth:`set_dtype`."""
+        return self
+
+    def half(self) -> Self:
+        """No effect: a state keeps its dtype; see :meth:`set_dtype`."""
+        return self
+
+    float = double = bfloat16 = half
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Follow the device of ``fn``, never its dtype: casting would destroy counts. What comes from "meta" is reset."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        try:
+            device = fn(torch.empty(0, device=self._device)).device
+        except NotImplementedError:  # out of "meta"
+            device = fn(torch.empty(0)).device
+        if device == self._device:
+            return self
+        if device.type != "meta":
+            for name, slot in self._slots.items():
+                self._slots[name] = Slot(name, place(slot.default, device), slot.reduction, slot.persistent)
+        state = {name: place(field, device) for name, field in self._state().items()} if self._device.type != "meta" else None
+        self._device, self._batch, self._cache = device, None, None
+        if state is None:
+            self.reset()
+        else:
+            self._adopt(state)
+        return self
+
+    def clone(self) -> Self:
+        """An independent copy, state included."""
+        return copy.deepcopy(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_batch": None, "_cache": None, "_token": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = object.__new__(type(self))
+        memo[id(self)] = twin
+        shared = {id(v): v for v in (self.process_group, self.dist_sync_fn, self.distributed_available_fn)}
+        twin.__dict__.update(copy.deepcopy(self.__getstate__(), memo | shared))
+        return twin
+
+    def persistent(self, mode: bool = False) -> None:
+        """Whether ``state_dict`` holds the states."""
+        for leaf in leaves(self):
+            for name, slot in leaf._slots.items():
+                leaf._slots[name] = Slot(name, slot.default, slot.reduction, mode)
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)  # type: ignore[no-untyped-call]
+        for name, slot in self._slots.items():
+            if slot.persistent:
+                field = getattr(self, name)
+                destination[prefix + name] = [part for part in field] if isinstance(field, list) else field.clone()
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, missing_keys: list[str], *rest: Any
+    ) -> None:
+        wanted = {prefix + name: slot for name, slot in self._slots.items() if slot.persistent}
+        found = {slot.name: state_dict.pop(key) for key, slot in wanted.items() if key in state_dict}
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, *rest)  # type: ignore[no-untyped-call]
+        missing_keys.extend(key for key, slot in wanted.items() if strict and slot.name not in found)
+        for name, field in found.items():
+            slot = self._slots[name]
+            field = place(field, self._device)
+            with real_tensors():
+                field = Blocks(field) if slot.reduction == "cat" else list(field) if slot.is_list else field.clone()
+            self._put(name, field)
+            state_dict[prefix + name] = field
+        if found:
+            self._updates, self._batch, self._cache = ONE, None, None
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{k}={v}" for k, v in sorted(self.__dict__.items()) if not k.startswith("_") and k in _arguments(type(self)))
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Draw a value of this metric, its current one by default; returns matplotlib's figure and axes."""
+        from epochal.plot import plot_value
+
+        return plot_value(self.compute() if val is None else val, ax=ax, name=type(self).__name__)
+
+
+CPU, ZERO, ONE = torch.device("cpu"), torch.tensor(0), torch.tensor(1)
+WEIGHT = "_updates"  # beside the fields of a state: how many updates it holds, the weight of a "mean"
+OPTIONS: dict[str, Any] = {
+    "compute_on_cpu": False,
+    "dist_sync_on_step": False,
+    "process_group": None,
+    "dist_sync_fn": None,
+    "distributed_available_fn": None,
+    "sync_on_compute": True,
+    "compute_with_cache": True,
+}
+_METRICS: WeakValueDictionary[int, Metric] = WeakValueDictionary()
+
+
+def metric_of(value: object) -> tuple[Metric, tuple[Any, ...]] | None:
+    """The metric that returned ``value`` from ``forward`` or ``compute``, and the keys that lead to it in a dict or list.
+
+    None for a plain number: what was computed from a value (``v.item()``, ``100 * v``, ``v.detach()``) has lost the link.
+    """
+    token = getattr(value, "_epochal", None)
+    metric = _METRICS.get(token[0]) if token else None
+    return None if metric is None or token is None else (metric, token[1:])
+
+
+def leaves(root: nn.Module) -> list[Metric]:
+    """The metrics in ``root``, itself included."""
+    if isinstance(root, Metric) and not root._modules:
+        return [root]
+    return [module for module in root.modules() if isinstance(module, Metric)]
+
+
+@contextmanager
+def held(snapshots: Mapping[Metric, Snapshot]) -> Iterator[None]:
+    """Inside, these metrics hold these states, and ``compute`` reads them as they are; after it, their own again."""
+    before = [(metric, metric.__dict__.copy()) for metric in snapshots]
+    try:
+        for metric, snapshot in snapshots.items():
+            metric._adopt(snapshot.state)
+            metric.__dict__.update(_updates=snapshot.updates, _double=snapshot.double, _held=True)
+        yield
+    finally:
+        for metric, own in before:
+            metric.__dict__.update({name: own[name] for name in (*metric._slots, "_updates", "_double", "_held")})
+
+
+@contextmanager
+def synced(metrics: Iterable[nn.Module], force: bool = False, group: Any = None, gather: Callable[..., Any] | None = None) -> Iterator[None]:
+    """Inside, the metrics hold the states of all processes: one exchange for all of them.
+
+    A metric with a ``process_group`` or ``dist_sync_fn`` of its own has an exchange of its own; one that does not synchronise
+    (``sync_on_compute=False``) is held as it is. ``force``: all do, by ``group`` and ``gather``, whatever their options say.
+    """
+    each = list({id(leaf): leaf for metric in metrics for leaf in leaves(metric)}.values())
+    states = {leaf: leaf.snapshot() for leaf in each}
+    ways: dict[Any, list[Metric]] = {}
+    for leaf in each:
+        if force:
+            ways.setdefault((group, gather), []).append(leaf)
+        elif leaf._syncs():
+            ways.setdefault((leaf.process_group, leaf.dist_sync_fn), []).append(leaf)
+    for way, members in ways.items():
+        states.update(zip(members, dist.exchange([(leaf, states[leaf]) for leaf in members], *way), strict=True))
+    with held(states):
+        yield
+
+
+def _classic_update(update: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(update)
+    def guarded(self: Metric, *args: Any, **kwargs: Any) -> None:
+        if torch.compiler.is_compiling():
+            update(self, *args, **kwargs)
+            self._updates = self._updates + 1
+            return
+        before, count = self.__dict__.copy(), self._updates
+        state = {k: v.clone() if isinstance(v, Tensor) else (v, copy.copy(v)) for k, v in self._state().items()}
+        try:
+            update(self, *args, **kwargs)
+        except BaseException as error:
+            for name, field in state.items():
+                if isinstance(field, tuple):  # a list: the same object again, with what it held
+                    before[name], content = field
+                    before[name][:] = content
+                else:
+                    before[name] = field
+            self.__dict__.update(before)
+            if isinstance(error, TypeError):
+                check.call(self, functools.partial(update, self), args, kwargs)
+            raise
+        self._updates, self._double = count + 1, self._double or _has_double(args, kwargs)
+        self._batch = (_mapped(Tensor.detach, args), _mapped(Tensor.detach, kwargs))
+
+    return guarded
+
+
+def _classic_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(compute)
+    def computed(self: Metric) -> Any:
+        return self._computed(compute)
+
+    return computed
+
+
+def _cleaned(module: nn.Module) -> nn.Module:
+    if not any(isinstance(inner, Metric) for inner in module.modules()):
+        return module
+    twin = object.__new__(type(module))
+    twin.__dict__.update(module.__dict__)
+    twin.__dict__["_modules"] = {name: child and _cleaned(child) for name, child in module._modules.items()}
+    if isinstance(twin, Metric):
+        twin.reset()
+    return twin
+
+
+def _mapped(function: Callable[[Tensor], Any], value: Any) -> Any:
+    """Apply to the tensors in a result, whatever its nesting."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, dict):
+        return {key: _mapped(function, item) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_mapped(function, item) for item in value))
+    if isinstance(value, list | tuple):
+        return type(value)(_mapped(function, item) for item in value)
+    return value
+
+
+def _copied(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else _mapped(torch.clone, value)
+
+
+def _mark(value: Any, path: tuple[Any, ...]) -> None:
+    if isinstance(value, Tensor):
+        value._epochal = path  # type: ignore[attr-defined]
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _mark(item, (*path, key))
+    elif isinstance(value, list | tuple):
+        for key, item in enumerate(value):
+            _mark(item, (*path, key))
+
+
+def _detached(field: Any) -> Any:
+    if isinstance(field, Tensor):
+        return field.detach() if field.requires_grad else field
+    return [_detached(part) for part in field] if isinstance(field, list) else field
+
+
+def _has_double(args: Iterable[Any], kwargs: Mapping[str, Any]) -> bool:
+    return any(isinstance(a, Tensor) and a.dtype == torch.float64 for a in (*args, *kwargs.values()))
+
+
+def _version(field: Any) -> Any:
+    if isinstance(field, Tensor):
+        return None if field.is_inference() else field._version
+    return tuple((id(part), _version(part)) for part in field) if isinstance(field, list) else field
+
+
+def _same(a: Sequence[Any], b: Sequence[Any]) -> bool:
+    return len(a) == len(b) and all(x is y or (not isinstance(x, Tensor) and not isinstance(x, list) and x == y) for x, y in zip(a, b, strict=True))
+
+
+@functools.cache
+def _arguments(cls: type) -> frozenset[str]:
+    return frozenset(inspect.signature(cls).parameters)

@@ -1,0 +1,217 @@
+"""What a state is: named fields, how two of them merge, and storage that grows.
+
+A :class:`State` is a plain dictionary, one entry per field that ``add_state`` declared. A :class:`Slot` holds the declaration:
+the identity of the merge and its reduction. Everything here is pure; only :class:`~epochal.metric.Metric` keeps a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, SupportsIndex, cast
+
+import torch
+from torch import Tensor
+
+State = dict[str, Any]
+Reduction = str | Callable[..., Any] | None
+REDUCTIONS = ("sum", "mean", "max", "min", "cat")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One declared field of a state: its identity, how it reduces, and whether checkpoints hold it."""
+
+    name: str
+    default: Tensor | Blocks | list[Any]
+    reduction: Reduction
+    persistent: bool
+
+    @property
+    def is_list(self) -> bool:
+        return isinstance(self.default, list)
+
+    def identity(self) -> Tensor | list[Any]:
+        """A new list, or the default itself: measured states are never changed in place, so they may share it."""
+        return type(self.default)() if isinstance(self.default, list) else self.default
+
+
+@dataclass
+class Snapshot:
+    """All that a metric accumulates: its state, over how many updates, and whether float64 input was among them."""
+
+    state: State
+    updates: Tensor
+    double: bool = False
+
+
+def real_tensors() -> AbstractContextManager[Any]:
+    """States outlive ``torch.inference_mode``: what is allocated for them must be changeable outside of it."""
+    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
+
+
+class _Block:
+    """A buffer with spare rows at its end; ``used`` is where the next writer may begin."""
+
+    __slots__ = ("data", "used")
+
+    def __init__(self, like: Tensor, rows: int) -> None:
+        with real_tensors():
+            self.data = torch.empty((rows, *like.shape[1:]), dtype=like.dtype, device=like.device)
+        self.used = 0
+
+    def takes(self, chunk: Tensor, end: int) -> bool:
+        """Whether a list whose view ends at row ``end`` may write ``chunk`` behind it: only one successor can."""
+        data = self.data
+        return (
+            self.used == end
+            and chunk.dtype == data.dtype
+            and chunk.device == data.device
+            and chunk.shape[1:] == data.shape[1:]
+            and end + chunk.shape[0] <= data.shape[0]
+        )
+
+    def write(self, chunk: Tensor) -> Tensor:
+        start, self.used = self.used, self.used + chunk.shape[0]
+        self.data[start : self.used].copy_(chunk)
+        return self.data[: self.used]
+
+
+class Blocks(list[Any]):
+    """A list of tensors, concatenated as they come: what a "cat" state holds.
+
+    Small chunks are copied together into blocks that grow with the data (by an eighth of it: many tiny tensors would cost four
+    times their content), so the length of the list is *not* the number of chunks; ``torch.cat`` of it is what was appended.
+    Copies share the blocks: rows that one copy has written are never overwritten by another, so a copy costs a few views.
+    """
+
+    __slots__ = ("_blocks",)
+    SMALLEST = 4096  # bytes
+    GROWTH = 8  # a new block takes at least an eighth of the rows so far
+
+    def __init__(self, chunks: Iterable[Any] = ()) -> None:
+        super().__init__()
+        self._blocks: list[_Block | None] = []
+        for chunk in chunks:
+            self.append(chunk)
+
+    def append(self, chunk: Any) -> None:
+        """Append a tensor of rows; it is detached and copied."""
+        if not isinstance(chunk, Tensor) or chunk.ndim == 0:  # nothing to concatenate by rows: kept as it is
+            self._blocks.append(None)
+            super().append(chunk.detach() if isinstance(chunk, Tensor) else chunk)
+            return
+        chunk = chunk.detach()
+        last = self._blocks[-1] if self._blocks else None
+        if last is not None and last.takes(chunk, self[-1].shape[0]):
+            super().__setitem__(-1, last.write(chunk))
+            return
+        rows = sum(part.shape[0] for part in self if isinstance(part, Tensor) and part.ndim)
+        row_bytes = max(1, chunk[:1].numel() * chunk.element_size())
+        block = _Block(chunk, max(chunk.shape[0], rows // self.GROWTH, self.SMALLEST // row_bytes))
+        self._blocks.append(block)
+        super().append(block.write(chunk))
+
+    def extend(self, chunks: Iterable[Any]) -> None:
+        for chunk in list(chunks):
+            self.append(chunk)
+
+    def __iadd__(self, chunks: Iterable[Any]) -> Blocks:  # type: ignore[override, misc]  # list's own takes any iterable, too
+        self.extend(chunks)
+        return self
+
+    def __setitem__(self, index: SupportsIndex | slice, value: Any) -> None:
+        super().__setitem__(index, value)
+        self._blocks = [None] * len(self)
+
+    def __delitem__(self, index: SupportsIndex | slice) -> None:
+        super().__delitem__(index)
+        self._blocks = [None] * len(self)
+
+    def clear(self) -> None:
+        super().clear()
+        self._blocks = []
+
+    def copy(self) -> Blocks:
+        twin = type(self)()
+        list.extend(twin, self)
+        twin._blocks = list(self._blocks)  # noqa: SLF001  # its own class
+        return twin
+
+    __copy__ = copy
+
+    def joined(self) -> Tensor:
+        """The rows of all chunks as one tensor; of none, an empty one."""
+        if len(self) == 1 and self[0].ndim:
+            return cast(Tensor, self[0])
+        return torch.cat([torch.atleast_1d(part) for part in self]) if self else torch.zeros(0)
+
+    def __deepcopy__(self, memo: Any) -> Blocks:
+        return type(self)(part.clone() if isinstance(part, Tensor) else part for part in self)
+
+    def __reduce__(self) -> Any:  # a view would be stored with its whole block
+        return type(self), ([part.clone() if isinstance(part, Tensor) else part for part in self],)
+
+
+def parts(field: Any) -> Sequence[Any]:
+    """The chunks of a list field, also where ``measure`` returned a bare tensor for it."""
+    return field if isinstance(field, list) else (field,)
+
+
+def _maximum(a: Any, b: Any) -> Any:
+    return torch.maximum(a, b if isinstance(b, Tensor) else torch.as_tensor(b, dtype=a.dtype, device=a.device))
+
+
+def _minimum(a: Any, b: Any) -> Any:
+    return torch.minimum(a, b if isinstance(b, Tensor) else torch.as_tensor(b, dtype=a.dtype, device=a.device))
+
+
+def _concatenate(a: Any, b: Any) -> Any:
+    joined = a.copy() if isinstance(a, Blocks) else Blocks(parts(a))
+    joined.extend(parts(b))
+    return joined
+
+
+PAIRWISE: Mapping[Any, Callable[[Any, Any], Any]] = {
+    "sum": lambda a, b: a + b,
+    "max": _maximum,
+    "min": _minimum,
+    "cat": _concatenate,
+}
+
+
+def combine(slot: Slot, fields: Sequence[Any], weights: Sequence[Any]) -> Any:
+    """Merge one field of several states. ``weights``, the numbers of their updates, count for "mean" alone."""
+    if slot.is_list:
+        chained = [part for field in fields for part in parts(field)]
+        if slot.reduction == "cat":
+            return Blocks(chained)
+        if callable(slot.reduction):
+            return slot.reduction(torch.cat(chained)) if chained else chained
+        return chained
+    if slot.reduction == "mean":
+        total = sum(weights)
+        if not bool(torch.as_tensor(total)):
+            return slot.default
+        return sum(field * weight for field, weight in zip(fields, weights, strict=True)) / total
+    if slot.reduction in PAIRWISE:
+        merged = fields[0]
+        for field in fields[1:]:
+            merged = PAIRWISE[slot.reduction](merged, field)
+        return merged
+    stacked = torch.stack(list(fields))
+    return slot.reduction(stacked) if callable(slot.reduction) else stacked
+
+
+def place(value: Any, device: torch.device) -> Any:
+    """Move a field; a device without float64 keeps float32 sums."""
+    if isinstance(value, Blocks):
+        return Blocks(place(part, device) for part in value)
+    if isinstance(value, list):
+        return [place(part, device) for part in value]
+    if not isinstance(value, Tensor):
+        return value
+    if device.type == "mps" and value.dtype == torch.float64:
+        value = value.float()
+    return value.to(device)
