@@ -55,8 +55,9 @@ def exchange(
 ) -> list[Snapshot]:
     """The states of all processes of ``group``, merged by their metrics in the order of ranks.
 
-    Every rank calls it with the same metrics in the same order; a rank without data holds the identity. ``gather(tensor, group)``, a
-    ``dist_sync_fn``, replaces the exchange by one call for each field. Raises RuntimeError, on all ranks, where they hold different metrics.
+    Every rank calls it with the same metrics in the same order; a rank without data holds the identity. ``gather(tensor, group)``,
+    a ``dist_sync_fn``, replaces the exchange by one call for each field. Raises RuntimeError, on all ranks, where they hold
+    different metrics.
     """
     if not holders:
         return []
@@ -115,14 +116,15 @@ def _all_reduce(
     batches: dict[tuple[str, torch.dtype], list[tuple[int, str]]] = {}
     for index, name in reduced:
         slot = holders[index][0]._slots[name]
-        assert isinstance(slot.default, Tensor) and isinstance(slot.reduction, str)
+        assert isinstance(slot.default, Tensor)
+        assert isinstance(slot.reduction, str)
         batches.setdefault((slot.reduction, slot.default.dtype), []).append((index, name))
     out: dict[tuple[int, str], Tensor] = {}
     for (reduction, dtype), items in batches.items():
         fields = [holders[index][1].state[name].to(device=device, dtype=dtype) for index, name in items]
         flat = torch.cat([field.reshape(-1) for field in fields])
         torch_dist.all_reduce(flat, op=getattr(torch_dist.ReduceOp, reduction.upper()), group=group)
-        for item, field, part in zip(items, fields, flat.split([field.numel() for field in fields]), strict=True):
+        for item, field, part in zip(items, fields, torch.split(flat, [field.numel() for field in fields]), strict=True):
             out[item] = part.view(field.shape).to(holders[item[0]][0].device)
     return out
 

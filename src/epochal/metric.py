@@ -13,8 +13,8 @@ Everything else is derived from these three, once, in this file:
     reset     state = the identity
 
 States are never changed in place: a failed update, a snapshot, two metrics that share a statistic and a merged state that is only
-looked at cost a reference each. The classic way, a class that overrides ``update`` and ``compute`` and mutates its states, is kept: the
-part "The classic way" below gives it the same verbs.
+looked at cost a reference each. The classic way, a class that overrides ``update`` and ``compute`` and mutates its states, is
+kept: the part "The classic way" below gives it the same verbs.
 """
 
 from __future__ import annotations
@@ -78,6 +78,24 @@ class Metric(Operators, nn.Module):
     _classic: ClassVar[bool] = False
     _version = 1  # of the state's schema; kept by ``state_dict`` in its metadata
 
+    compute_on_cpu: bool
+    dist_sync_on_step: bool
+    process_group: Any
+    dist_sync_fn: Callable[..., Any] | None
+    distributed_available_fn: Callable[[], bool] | None
+    sync_on_compute: bool
+    compute_with_cache: bool
+    _slots: dict[str, Slot]
+    _device: torch.device
+    _dtype: torch.dtype | None
+    _double: bool  # whether float64 input was among the data
+    _updates: Tensor  # 0-d: a Python int that grows would recompile each step
+    _batch: Snapshot | tuple[Any, Any] | None  # the last batch: its statistic, or its arguments where only those are known
+    _cache: tuple[Any, Any] | None  # the versions of the state that a value was computed from, and the value
+    _held: bool  # whether the state is for now another one than the local
+    _token: int | None
+    _parked: AbstractContextManager[None]  # the way back from ``sync``
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__()
         options = {**OPTIONS, **kwargs}
@@ -131,14 +149,12 @@ class Metric(Operators, nn.Module):
 
     # --- states ----------------------------------------------------------------------------------------------------------
 
-    def add_state(
-        self, name: str, default: Tensor | list[Any], dist_reduce_fx: Reduction = None, persistent: bool = False
-    ) -> None:
+    def add_state(self, name: str, default: Tensor | list[Any], dist_reduce_fx: Reduction = None, persistent: bool = False) -> None:
         """Declare a field of the state.
 
-        ``default``: the identity of the merge: a tensor, or an empty list for "cat". ``dist_reduce_fx``: "sum", "mean" (weighted by the
-        number of updates), "max", "min", "cat", None (stacked by rank) or a function of the stacked tensors. ``persistent``: kept by
-        ``state_dict``. Float sums of a metric that defines ``measure`` are kept in float64.
+        ``default``: the identity of the merge: a tensor, or an empty list for "cat". ``dist_reduce_fx``: "sum", "mean" (weighted by
+        the number of updates), "max", "min", "cat", None (stacked by rank) or a function of the stacked tensors. ``persistent``:
+        kept by ``state_dict``. Float sums of a metric that defines ``measure`` are kept in float64.
         """
         if not name.isidentifier():
             check.fail(self, f"state name is {name!r}", "a Python identifier is needed")
@@ -238,7 +254,8 @@ class Metric(Operators, nn.Module):
         state, double = self._measure(args, kwargs), _has_double(args, kwargs)
         if self.dist_sync_on_step and self._syncs():
             self._commit(state, double)
-            (merged,) = dist.exchange([(self, self._batch)], self.process_group)
+            batch = Snapshot({name: _detached(field) for name, field in state.items()}, ONE, double)
+            (merged,) = dist.exchange([(self, batch)], self.process_group, self.dist_sync_fn)
             return self._result(self._read(merged.state), merged.double)
         value = self._result(self._read(state), double)
         self._commit(state, double)
@@ -263,7 +280,10 @@ class Metric(Operators, nn.Module):
         return self._cast(self._read(self._state()), self._double)
 
     def batch_value(self) -> Any:
-        """The value of the last updated batch alone, or None if there is none: what a step logs. Measured where only ``update`` ran."""
+        """The value of the last updated batch alone, or None if there is none: what a step logs.
+
+        Measured now where only ``update`` ran.
+        """
         if isinstance(self._batch, Snapshot):
             return self._result(self._read(self._batch.state), self._batch.double)
         if self._batch is not None:
@@ -315,7 +335,9 @@ class Metric(Operators, nn.Module):
             return self._remember(_copied(self._cache[1]))
         with synced([self]) if syncs else nullcontext():
             if not self._held and not syncs and not self.update_called:
-                warnings.warn(f"{type(self).__name__}: compute was called before update; the value is that of no data.", stacklevel=4)
+                warnings.warn(
+                    f"{type(self).__name__}: compute was called before update; the value is that of no data.", stacklevel=4
+                )
             for leaf in leaves(self):
                 leaf.verify(leaf._state())
             before = self.__dict__.copy() if self._classic else None
@@ -350,13 +372,14 @@ class Metric(Operators, nn.Module):
         """A value remembers its metric, so that logging the value is logging the metric (:func:`metric_of`)."""
         if torch.compiler.is_compiling():
             return value
-        if self._token is None:
-            self.__dict__["_token"] = int.from_bytes(os.urandom(7), "little")
-            _METRICS[self._token] = self
+        token = self._token
+        if token is None:
+            token = self.__dict__["_token"] = int.from_bytes(os.urandom(7), "little")
+            _METRICS[token] = self
         if isinstance(value, Tensor):
-            value._epochal = (self._token,)  # type: ignore[attr-defined]
+            value._epochal = (token,)  # type: ignore[attr-defined]
         else:
-            _mark(value, (self._token,))
+            _mark(value, (token,))
         return value
 
     # --- processes -------------------------------------------------------------------------------------------------------
@@ -514,18 +537,18 @@ class Metric(Operators, nn.Module):
                 leaf._slots[name] = Slot(name, slot.default, slot.reduction, mode)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)  # type: ignore[no-untyped-call]
+        super()._save_to_state_dict(destination, prefix, keep_vars)
         for name, slot in self._slots.items():
             if slot.persistent:
                 field = getattr(self, name)
-                destination[prefix + name] = [part for part in field] if isinstance(field, list) else field.clone()
+                destination[prefix + name] = list(field) if isinstance(field, list) else field.clone()
 
     def _load_from_state_dict(
         self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, missing_keys: list[str], *rest: Any
     ) -> None:
         wanted = {prefix + name: slot for name, slot in self._slots.items() if slot.persistent}
         found = {slot.name: state_dict.pop(key) for key, slot in wanted.items() if key in state_dict}
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, *rest)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, *rest)
         missing_keys.extend(key for key, slot in wanted.items() if strict and slot.name not in found)
         for name, field in found.items():
             slot = self._slots[name]
@@ -538,7 +561,8 @@ class Metric(Operators, nn.Module):
             self._updates, self._batch, self._cache = ONE, None, None
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{k}={v}" for k, v in sorted(self.__dict__.items()) if not k.startswith("_") and k in _arguments(type(self)))
+        arguments = frozenset(inspect.signature(type(self)).parameters)
+        return ", ".join(f"{k}={v}" for k, v in sorted(self.__dict__.items()) if not k.startswith("_") and k in arguments)
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """Draw a value of this metric, its current one by default; returns matplotlib's figure and axes."""
@@ -593,7 +617,9 @@ def held(snapshots: Mapping[Metric, Snapshot]) -> Iterator[None]:
 
 
 @contextmanager
-def synced(metrics: Iterable[nn.Module], force: bool = False, group: Any = None, gather: Callable[..., Any] | None = None) -> Iterator[None]:
+def synced(
+    metrics: Iterable[nn.Module], force: bool = False, group: Any = None, gather: Callable[..., Any] | None = None
+) -> Iterator[None]:
     """Inside, the metrics hold the states of all processes: one exchange for all of them.
 
     A metric with a ``process_group`` or ``dist_sync_fn`` of its own has an exchange of its own; one that does not synchronise
@@ -705,9 +731,6 @@ def _version(field: Any) -> Any:
 
 
 def _same(a: Sequence[Any], b: Sequence[Any]) -> bool:
-    return len(a) == len(b) and all(x is y or (not isinstance(x, Tensor) and not isinstance(x, list) and x == y) for x, y in zip(a, b, strict=True))
-
-
-@functools.cache
-def _arguments(cls: type) -> frozenset[str]:
-    return frozenset(inspect.signature(cls).parameters)
+    return len(a) == len(b) and all(
+        x is y or (not isinstance(x, Tensor) and not isinstance(x, list) and x == y) for x, y in zip(a, b, strict=True)
+    )

@@ -117,7 +117,7 @@ class Blocks(list[Any]):
         for chunk in list(chunks):
             self.append(chunk)
 
-    def __iadd__(self, chunks: Iterable[Any]) -> Blocks:  # type: ignore[override, misc]  # list's own takes any iterable, too
+    def __iadd__(self, chunks: Iterable[Any]) -> Blocks:  # type: ignore[misc]  # list's own takes any iterable, too
         self.extend(chunks)
         return self
 
@@ -145,7 +145,7 @@ class Blocks(list[Any]):
         """The rows of all chunks as one tensor; of none, an empty one."""
         if len(self) == 1 and self[0].ndim:
             return cast(Tensor, self[0])
-        return torch.cat([torch.atleast_1d(part) for part in self]) if self else torch.zeros(0)
+        return torch.cat([part if part.ndim else part[None] for part in self]) if self else torch.zeros(0)
 
     def __deepcopy__(self, memo: Any) -> Blocks:
         return type(self)(part.clone() if isinstance(part, Tensor) else part for part in self)
