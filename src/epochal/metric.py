@@ -353,6 +353,7 @@ class Metric(Operators, nn.Module):
         """What the state is now, by identity and version: changes with any change of it."""
         for leaf in leaves(self):
             yield leaf._held
+            yield leaf._dtype
             for name in leaf._slots:
                 field = getattr(leaf, name)
                 yield field
