@@ -543,6 +543,9 @@ class Metric(Operators, nn.Module):
             if slot.persistent:
                 field = getattr(self, name)
                 destination[prefix + name] = list(field) if isinstance(field, list) else field.clone()
+        about = getattr(destination, "_metadata", {}).get(prefix[:-1])
+        if about is not None and self._slots:
+            about.update(updates=self.update_count, double=self._double)
 
     def _load_from_state_dict(
         self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, missing_keys: list[str], *rest: Any
@@ -559,7 +562,8 @@ class Metric(Operators, nn.Module):
             self._put(name, field)
             state_dict[prefix + name] = field
         if found:
-            self._updates, self._batch, self._cache = ONE, None, None
+            self._updates, self._double = torch.tensor(local_metadata.get("updates", 1)), local_metadata.get("double", False)
+            self._batch = self._cache = None
 
     def extra_repr(self) -> str:
         arguments = frozenset(inspect.signature(type(self)).parameters)
