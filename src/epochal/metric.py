@@ -340,12 +340,13 @@ class Metric(Operators, nn.Module):
                 )
             for leaf in leaves(self):
                 leaf.verify(leaf._state())
-            before = self.__dict__.copy() if self._classic else None
+            own = self._state()
+            if self._classic:  # its compute may change what it reads, also in place
+                self._adopt(self.snapshot().state)
             try:
                 value = read(self)
             finally:
-                if before is not None:
-                    self.__dict__.update({name: before[name] for name in self._slots})
+                self._adopt(own)
         self._cache = (key, value)
         return self._remember(_copied(value))
 
@@ -443,13 +444,14 @@ class Metric(Operators, nn.Module):
     def _classic_forward(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         batch = self._clean()
         batch.update(*args, **kwargs)
+        batch.sync_on_compute = self.dist_sync_on_step
+        value = batch.compute()  # first: where it raises, nothing is added
         if self.full_state_update is False:
             self._accept(batch.snapshot())
             self._batch = batch._batch
         else:
             self.update(*args, **kwargs)
-        batch.sync_on_compute = self.dist_sync_on_step
-        return self._remember(batch.compute())
+        return self._remember(value)
 
     def _clean(self) -> Self:
         """A twin with the same configuration and the identity for a state."""
