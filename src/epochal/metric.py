@@ -444,7 +444,8 @@ class Metric(Operators, nn.Module):
     def _classic_forward(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         batch = self._clean()
         batch.update(*args, **kwargs)
-        batch.sync_on_compute = self.dist_sync_on_step
+        for leaf in leaves(batch):
+            leaf.sync_on_compute = self.dist_sync_on_step
         value = batch.compute()  # first: where it raises, nothing is added
         if self.full_state_update is False:
             self._accept(batch.snapshot())
@@ -454,7 +455,7 @@ class Metric(Operators, nn.Module):
         return self._remember(value)
 
     def _clean(self) -> Self:
-        """A twin with the same configuration and the identity for a state."""
+        """A twin with the same configuration, the identity for a state, and no thought for other processes."""
         return cast(Self, _cleaned(self))
 
     # --- the life around it ------------------------------------------------------------------------------------------------
@@ -690,6 +691,7 @@ def _cleaned(module: nn.Module) -> nn.Module:
     twin.__dict__["_modules"] = {name: child and _cleaned(child) for name, child in module._modules.items()}
     if isinstance(twin, Metric):
         twin.reset()
+        twin.sync_on_compute = False
     return twin
 
 
