@@ -143,6 +143,9 @@ class Metric(Operators, nn.Module):
     def verify(self, state: State) -> None:
         """Raise where the statistic counted bad values (NaN, labels out of range)."""
 
+    def diagnose(self, *args: Any, **kwargs: Any) -> None:
+        """Raise a more precise error for a batch that :meth:`verify` refused: here the data may be looked at."""
+
     def measured_by(self) -> Hashable:
         """The part of the configuration that :meth:`measure` reads: equal means the same statistic. None: never shared."""
         return None
@@ -300,7 +303,11 @@ class Metric(Operators, nn.Module):
             check.call(self, self.measure, args, kwargs)
             raise
         if check.reads_values(self._device):
-            self.verify(state)
+            try:
+                self.verify(state)
+            except ValueError:
+                self.diagnose(*args, **kwargs)
+                raise
         return state
 
     def _commit(self, state: State, double: bool) -> None:
