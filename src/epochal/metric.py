@@ -35,9 +35,9 @@ from typing_extensions import Self
 
 from epochal import check, dist
 from epochal.operators import Operators
-from epochal.states import PAIRWISE, REDUCTIONS, Blocks, Reduction, Slot, Snapshot, State, combine, parts, place, real_tensors
+from epochal.states import PAIRWISE, REDUCTIONS, Blocks, Reduction, Slot, Snapshot, State, combine, place, real_tensors
 
-__all__ = ["Metric", "MetricOptions", "State", "held", "leaves", "metric_of", "synced"]
+__all__ = ["Metric", "MetricOptions", "State", "all_or_none", "exchanged", "held", "leaves", "metric_of", "synced"]
 
 
 class MetricOptions(TypedDict, total=False):
@@ -238,30 +238,27 @@ class Metric(Operators, nn.Module):
         self._accept(other)
 
     def _accept(self, other: Snapshot) -> None:
-        mine = {**self._state(), WEIGHT: self._updates}
-        merged = self.merge(mine, {**other.state, WEIGHT: other.updates})
-        self.verify(merged)
-        self._adopt(merged)
-        self._updates, self._double, self._batch = self._updates + other.updates, self._double or other.double, None
+        after = self.after(other)
+        self.verify(after.state)
+        self.take(after, None)
 
     # --- the verbs -------------------------------------------------------------------------------------------------------
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Add a batch to the state. An update that raises leaves the state as it was."""
-        self._commit(self._measure(args, kwargs), _has_double(args, kwargs))
+        batch = self.measured(args, kwargs).detached()
+        self.take(self.after(batch), batch)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Add a batch to the state, and return the value of this batch alone, measured once."""
         if self._classic:
             return self._classic_forward(args, kwargs)
-        state, double = self._measure(args, kwargs), _has_double(args, kwargs)
-        if self.dist_sync_on_step and self._syncs():
-            self._commit(state, double)
-            batch = Snapshot({name: _detached(field) for name, field in state.items()}, ONE, double)
-            (merged,) = dist.exchange([(self, batch)], self.process_group, self.dist_sync_fn)
-            return self._result(self._read(merged.state), merged.double)
-        value = self._result(self._read(state), double)
-        self._commit(state, double)
+        measured = self.measured(args, kwargs)
+        batch = measured.detached()
+        after = self.after(batch)
+        shown = exchanged({self: batch}).get(self, measured) if self.dist_sync_on_step else measured
+        value = self.read(self.derived(shown.state), shown.double)
+        self.take(after, batch)
         return value
 
     def of(self, *args: Any, **kwargs: Any) -> Any:
@@ -270,17 +267,15 @@ class Metric(Operators, nn.Module):
             batch = self._clean()
             batch.update(*args, **kwargs)
             return batch.compute()
-        return self._cast(self._read(self._measure(args, kwargs)), _has_double(args, kwargs))
+        measured = self.measured(args, kwargs)
+        return self._cast(self.value(**self.derived(measured.state)), measured.double)
 
     def compute(self) -> Any:
         """The value of all data, over all processes. The local state stays as it is; cached until it changes in any way.
 
         Inside ``rank_zero_only`` code and with ``sync_on_compute=False``, the value of this process alone: nothing waits.
         """
-        return self._computed(Metric._formula)
-
-    def _formula(self) -> Any:
-        return self._cast(self._read(self._state()), self._double)
+        return self.computed(Metric.derived)
 
     def batch_value(self) -> Any:
         """The value of the last updated batch alone, or None if there is none: what a step logs.
@@ -288,7 +283,7 @@ class Metric(Operators, nn.Module):
         Measured now where only ``update`` ran.
         """
         if isinstance(self._batch, Snapshot):
-            return self._result(self._read(self._batch.state), self._batch.double)
+            return self.read(self.derived(self._batch.state), self._batch.double)
         if self._batch is not None:
             args, kwargs = self._batch
             batch = self._clean()
@@ -296,7 +291,24 @@ class Metric(Operators, nn.Module):
             return self._remember(batch.compute())
         return None
 
-    def _measure(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> State:
+    def fields(self, state: State) -> State:
+        """The state as :meth:`derive` and :meth:`value` take it: lists to concatenate are one tensor."""
+        return {k: _rows(v) if self._slots[k].reduction == "cat" else v for k, v in state.items() if k != WEIGHT}
+
+    # --- the steps of the verbs: of one metric above, of several at once in sharing.py -------------------------------------
+
+    def statistic(self) -> Hashable:
+        """A key of what ``update`` adds: equal for metrics that share their statistic. None where the verbs are the class's own."""
+        cls = type(self)
+        if self._classic or cls.update is not Metric.update or cls.forward is not Metric.forward:
+            return None
+        config = self.measured_by()
+        own = id(self) if config is None else None
+        fields = tuple((name, slot.reduction) for name, slot in self._slots.items())
+        return cls.measure, cls.merge, cls.verify, config, own, fields, self._device
+
+    def measured(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Snapshot:
+        """The statistic of a batch, checked; its fields keep their graph."""
         try:
             state = self.measure(*args, **kwargs)
         except TypeError:
@@ -308,36 +320,57 @@ class Metric(Operators, nn.Module):
             except ValueError:
                 self.diagnose(*args, **kwargs)
                 raise
-        return state
+        return Snapshot(state, ONE, _has_double(args, kwargs))
 
-    def _commit(self, state: State, double: bool) -> None:
-        """The one place where a measured batch enters the state."""
-        state = {name: _detached(field) for name, field in state.items()}
-        self._adopt(self.merge({**self._state(), WEIGHT: self._updates} if self._weighs else self._state(), state))
-        self._counted(Snapshot(state, ONE, double))
+    def after(self, batch: Snapshot) -> Snapshot:
+        """The state with a batch merged in. Pure."""
+        mine, state = self._state(), batch.state
+        if any(slot.reduction == "mean" for slot in self._slots.values()):
+            mine, state = {**mine, WEIGHT: self._updates}, {**state, WEIGHT: batch.updates}
+        return Snapshot(self.merge(mine, state), self._updates + batch.updates, self._double or batch.double)
 
-    def _counted(self, batch: Snapshot) -> None:
+    def take(self, after: Snapshot, batch: Snapshot | None) -> None:
+        """The one place where new data enter the state; ``batch`` is what :meth:`batch_value` reads."""
+        self._adopt(after.state)
         put = object.__setattr__
-        put(self, "_updates", self._updates + 1)
-        if batch.double:
+        put(self, "_updates", after.updates)
+        if after.double:
             put(self, "_double", True)
         if not torch.compiler.is_compiling():
             put(self, "_batch", batch)
 
-    @property
-    def _weighs(self) -> bool:
-        return any(slot.reduction == "mean" for slot in self._slots.values())
+    def is_like(self, other: Metric) -> bool:
+        """Whether both, of one statistic, hold the same fields, or both none yet: then :meth:`after` is the same for both."""
+        for name, slot in self._slots.items():
+            mine, its = getattr(self, name), getattr(other, name)
+            if mine is not its and not (slot.is_identity(mine) and other._slots[name].is_identity(its)):
+                return False
+        return self._double == other._double and (
+            self._updates is other._updates or (not torch.compiler.is_compiling() and int(self._updates) == int(other._updates))
+        )
 
-    def _read(self, state: State) -> Any:
-        return self.value(**self.derive(**self.fields(state)))
+    def derived(self, state: State) -> dict[str, Any]:
+        """What :meth:`value` reads of a state."""
+        return self.derive(**self.fields(state))
 
-    def fields(self, state: State) -> State:
-        """The state as :meth:`derive` and :meth:`value` take it: lists to concatenate are one tensor."""
-        return {k: Blocks(parts(v)).joined() if self._slots[k].reduction == "cat" else v for k, v in state.items() if k != WEIGHT}
+    def read(self, derived: Mapping[str, Any], double: bool) -> Any:
+        """The value, cast; it remembers its metric."""
+        return self._remember(self._cast(self.value(**derived), double))
+
+    def computed(self, derived: Callable[[Metric, State], Mapping[str, Any]]) -> Any:
+        """What ``compute`` returns, where somebody else may know already what is derived from the state."""
+        return self._computed(lambda metric: metric._cast(metric.value(**derived(metric, metric._state())), metric._double))
+
+    def is_computed(self) -> bool:
+        """Whether ``compute`` returns what it returned before: the state has not changed since."""
+        return self._cache is not None and self.compute_with_cache and _same(self._cache[0], self._key())
+
+    def _key(self) -> tuple[Any, ...]:
+        return (self._syncs(), *self._versions())
 
     def _computed(self, read: Callable[[Any], Any]) -> Any:
-        syncs = self._syncs()
-        key = (syncs, *self._versions())
+        key = self._key()
+        syncs = key[0]
         if self._cache is not None and self.compute_with_cache and _same(self._cache[0], key):
             return self._remember(_copied(self._cache[1]))
         with synced([self]) if syncs else nullcontext():
@@ -373,9 +406,6 @@ class Metric(Operators, nn.Module):
         """Cast once: float32, or float64 for float64 input, or what ``set_dtype`` says; aliases no state."""
         dtype = self._dtype or (torch.float64 if double else torch.float32)
         return _mapped(lambda t: t.to(dtype, copy=True) if t.is_floating_point() else t.clone(), value)
-
-    def _result(self, value: Any, double: bool) -> Any:
-        return self._remember(self._cast(value, double))
 
     def _remember(self, value: Any) -> Any:
         """A value remembers its metric, so that logging the value is logging the metric (:func:`metric_of`)."""
@@ -439,8 +469,11 @@ class Metric(Operators, nn.Module):
 
     # --- the classic way: a class that overrides update and compute -------------------------------------------------------
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, composite: bool = False, **kwargs: Any) -> None:
+        """``composite``: the state is that of the metrics in it, and the verbs are as the class defines them, all or none."""
         super().__init_subclass__(**kwargs)
+        if composite:
+            return
         if "update" in cls.__dict__:
             cls.update = _classic_update(cls.__dict__["update"])  # type: ignore[method-assign]
             cls._classic = True
@@ -640,18 +673,59 @@ def synced(
     A metric with a ``process_group`` or ``dist_sync_fn`` of its own has an exchange of its own; one that does not synchronise
     (``sync_on_compute=False``) is held as it is. ``force``: all do, by ``group`` and ``gather``, whatever their options say.
     """
-    each = list({id(leaf): leaf for metric in metrics for leaf in leaves(metric)}.values())
-    states = {leaf: leaf.snapshot() for leaf in each}
-    ways: dict[Any, list[Metric]] = {}
-    for leaf in each:
-        if force:
-            ways.setdefault((group, gather), []).append(leaf)
-        elif leaf._syncs():
-            ways.setdefault((leaf.process_group, leaf.dist_sync_fn), []).append(leaf)
-    for way, members in ways.items():
-        states.update(zip(members, dist.exchange([(leaf, states[leaf]) for leaf in members], *way), strict=True))
-    with held(states):
+    states = {leaf: leaf.snapshot() for metric in metrics for leaf in leaves(metric)}
+    if force:
+        merged = dict(zip(states, dist.exchange(list(states.items()), group, gather), strict=True))
+    else:
+        merged = exchanged(states)
+    if not merged:
         yield
+        return
+    local = {} if force else {leaf: leaf._key() for leaf in states}
+    with held({**states, **merged}):
+        inner = {leaf: leaf._key() for leaf in local}
+        yield
+        computed = {leaf: leaf._cache[1] for leaf in local if leaf._cache is not None and _same(leaf._cache[0], inner[leaf])}
+    for leaf, value in computed.items():
+        leaf._cache = local[leaf], value  # what was computed inside is the value of the local state, too
+
+
+def exchanged(states: Mapping[Metric, Snapshot]) -> dict[Metric, Snapshot]:
+    """The states of all processes, for those metrics that synchronise.
+
+    One exchange for all, and one more for each ``process_group`` or ``dist_sync_fn`` that metrics have of their own.
+    """
+    ways: dict[Any, list[Metric]] = {}
+    for metric in states:
+        if metric._syncs():
+            ways.setdefault((metric.process_group, metric.dist_sync_fn), []).append(metric)
+    merged: dict[Metric, Snapshot] = {}
+    for way, members in ways.items():
+        merged.update(zip(members, dist.exchange([(metric, states[metric]) for metric in members], *way), strict=True))
+    return merged
+
+
+@contextmanager
+def all_or_none(metrics: Iterable[nn.Module]) -> Iterator[None]:
+    """If the block raises, the metrics, and those in them, are as they were before it."""
+    kept = []
+    for leaf in {id(leaf): leaf for metric in metrics for leaf in leaves(metric)}.values():
+        state = leaf._state()
+        if leaf._classic:  # it may change its fields in place
+            state = {k: (v, copy.copy(v)) if isinstance(v, list) else _copied(v) for k, v in state.items()}
+        kept.append((leaf, leaf.__dict__.copy(), state))
+    try:
+        yield
+    except BaseException:
+        for leaf, own, state in kept:
+            for name, field in state.items():
+                if isinstance(field, tuple):  # a list: the same object again, with what it held
+                    own[name], content = field
+                    own[name][:] = content
+                else:
+                    own[name] = field
+            leaf.__dict__.update(own)
+        raise
 
 
 def _classic_update(update: Callable[..., None]) -> Callable[..., None]:
@@ -661,20 +735,12 @@ def _classic_update(update: Callable[..., None]) -> Callable[..., None]:
             update(self, *args, **kwargs)
             self._updates = self._updates + 1
             return
-        before, count = self.__dict__.copy(), self._updates
-        state = {k: v.clone() if isinstance(v, Tensor) else (v, copy.copy(v)) for k, v in self._state().items()}
+        count = self._updates
         try:
-            update(self, *args, **kwargs)
-        except BaseException as error:
-            for name, field in state.items():
-                if isinstance(field, tuple):  # a list: the same object again, with what it held
-                    before[name], content = field
-                    before[name][:] = content
-                else:
-                    before[name] = field
-            self.__dict__.update(before)
-            if isinstance(error, TypeError):
-                check.call(self, functools.partial(update, self), args, kwargs)
+            with all_or_none([self]):
+                update(self, *args, **kwargs)
+        except TypeError:
+            check.call(self, functools.partial(update, self), args, kwargs)
             raise
         self._updates, self._double = count + 1, self._double or _has_double(args, kwargs)
         self._batch = (_mapped(Tensor.detach, args), _mapped(Tensor.detach, kwargs))
@@ -730,10 +796,10 @@ def _mark(value: Any, path: tuple[Any, ...]) -> None:
             _mark(item, (*path, key))
 
 
-def _detached(field: Any) -> Any:
-    if isinstance(field, Tensor):
-        return field.detach() if field.requires_grad else field
-    return [_detached(part) for part in field] if isinstance(field, list) else field
+def _rows(field: Any) -> Tensor:
+    if isinstance(field, Tensor):  # as it was measured, with its graph
+        return field if field.ndim else field.reshape(1)
+    return (field if isinstance(field, Blocks) else Blocks(field)).joined()
 
 
 def _has_double(args: Iterable[Any], kwargs: Mapping[str, Any]) -> bool:

@@ -36,6 +36,10 @@ class Slot:
         """A new list, or the default itself: measured states are never changed in place, so they may share it."""
         return type(self.default)() if isinstance(self.default, list) else self.default
 
+    def is_identity(self, field: Any) -> bool:
+        """Whether a field is as :meth:`identity` made it; never by its values."""
+        return field is self.default or (self.is_list and not isinstance(field, Tensor) and not field)
+
 
 @dataclass
 class Snapshot:
@@ -44,6 +48,16 @@ class Snapshot:
     state: State
     updates: Tensor
     double: bool = False
+
+    def detached(self) -> Snapshot:
+        """Without the graph of the fields, which would live as long as the state."""
+        return Snapshot({name: _detached(field) for name, field in self.state.items()}, self.updates, self.double)
+
+
+def _detached(field: Any) -> Any:
+    if isinstance(field, Tensor):
+        return field.detach() if field.requires_grad else field
+    return [_detached(part) for part in field] if isinstance(field, list) else field
 
 
 def real_tensors() -> AbstractContextManager[Any]:
