@@ -160,7 +160,7 @@ def test_a_broken_metric_is_caught(cls, law):
 def test_function_that_differs_is_caught():
     with pytest.raises(AssertionError, match="the function differs"):
         testing.LAWS["function"](testing.Case(toys.Mean, toys.floats(3, 4), function=lambda x: x.sum()))
-    with pytest.raises(AssertionError, match="the function's dtypes|torch.float64, not"):
+    with pytest.raises(AssertionError, match=r"the function's dtypes|torch.float64, not"):
         testing.LAWS["function"](testing.Case(toys.Mean, toys.floats(3, 4), function=lambda x: x.double().mean()))
 
 

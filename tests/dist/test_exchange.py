@@ -1,0 +1,534 @@
+"""compute over processes: the value of one process that saw everything, in a constant number of collectives, or one clear error."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as torch_dist
+
+from epochal import dist
+from epochal.metric import Metric, leaves, synced
+from tests import toys
+
+# --- the value -----------------------------------------------------------------------------------------------------------
+
+
+def shares(batches, size, how):
+    """The batches of each rank."""
+    if how == "even":
+        return [batches[rank::size] for rank in range(size)]
+    if how == "one rank has all":
+        return [batches if rank == size - 1 else [] for rank in range(size)]
+    return [batches[: 1 if rank == 0 else 0] or (batches[1:] if rank == 1 else []) for rank in range(size)]
+
+
+def value_of_share(rank, size, cls, batches, how):
+    metric = cls()
+    for batch in shares(batches, size, how)[rank]:
+        metric.update(*batch)
+    before, count = metric.snapshot(), metric.update_count
+    values = [metric.compute(), metric.compute()]
+    after = metric.snapshot()
+    same = before.state.keys() == after.state.keys() and all(
+        torch.equal(a, b) if isinstance(a, torch.Tensor) else len(a) == len(b) and all(map(torch.equal, a, b))
+        for a, b in zip(before.state.values(), after.state.values(), strict=True)
+    )
+    return values, same and count == metric.update_count
+
+
+@pytest.mark.parametrize("how", ["even", "uneven", "one rank has all"])
+@pytest.mark.parametrize("cls", toys.TOYS, ids=lambda cls: cls.__name__)
+def test_equals_one_process(pool, cls, how):
+    batches, oracle = toys.TOYS[cls]
+    for values, state_is_unaltered in pool.run(value_of_share, cls, batches, how):
+        for value in values:
+            toys.equal(value, oracle(*toys.joined(batches)))
+        assert state_is_unaltered
+
+
+def test_mean_is_weighted_by_updates(pair):
+    batches = toys.floats(3, 3, 3)
+    expected = np.mean([batch.double().mean() for (batch,) in batches])
+    for values, _ in pair.run(value_of_share, toys.MeanOfBatches, batches, "uneven"):
+        toys.equal(values[0], expected)
+
+
+class Stacked(Metric):
+    """None: the fields of all ranks, stacked in their order."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.add_state("field", torch.zeros(2), dist_reduce_fx=None)
+
+    def merge(self, a, b):
+        return {"field": a["field"] + b["field"]}
+
+    def merge_ranks(self, states):
+        return {"field": torch.stack([state["field"] for state in states])}
+
+    def measure(self, x):
+        return {"field": x}
+
+    def value(self, field):
+        return field
+
+
+def stack(rank, size):
+    metric = Stacked()
+    metric.update(torch.tensor([1.0, 2.0]) * (rank + 1))
+    return metric.compute()
+
+
+def test_ranks_stack_in_order(pool):
+    expected = torch.tensor([[1.0, 2.0]]) * torch.arange(1, pool.size + 1)[:, None]
+    assert all(torch.equal(value, expected) for value in pool.run(stack))
+
+
+class ClassicNone(Metric):
+    """The classic way with no reduction: compute finds the ranks' fields stacked."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.add_state("best", torch.tensor(0.0), dist_reduce_fx=None)
+
+    def update(self, x):
+        self.best = torch.maximum(self.best, x.max())
+
+    def compute(self):
+        return self.best.max(), torch.tensor(self.best.ndim)
+
+
+def classic_none(rank, size):
+    metric = ClassicNone()
+    metric.update(torch.tensor([1.0, 5.0 - rank]))
+    return metric.compute()
+
+
+def test_classic_without_reduction(pair):
+    assert pair.run(classic_none) == [(torch.tensor(5.0), torch.tensor(1))] * 2
+
+
+# --- dtypes --------------------------------------------------------------------------------------------------------------
+
+DTYPES = [
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float32,
+    torch.float64, torch.complex64, torch.complex128,
+]  # fmt: skip
+
+
+class Rows(Metric):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.add_state("rows", [], dist_reduce_fx="cat")
+
+    def measure(self, x):
+        return {"rows": x}
+
+    def value(self, rows):
+        return rows
+
+    def _cast(self, value, double):  # as they came
+        return value.clone()
+
+
+class Extreme(Metric):
+    def __init__(self, dtype, shape, **kwargs):
+        super().__init__(**kwargs)
+        self.add_state("high", torch.zeros(shape, dtype=dtype), dist_reduce_fx="max")
+
+    def update(self, x):
+        self.high = torch.maximum(self.high, x)
+
+    def compute(self):
+        return self.high
+
+
+def rows_of(rank, size, dtype, counts):
+    metric = Rows()
+    for _ in range(counts[rank]):
+        metric.update(torch.full((2, 3), rank + 1).to(dtype))
+    return metric.compute()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_lists_of_every_dtype_and_length(pools, dtype):
+    expected = torch.cat([torch.full((2 * count, 3), rank + 1).to(dtype) for rank, count in enumerate((3, 0, 1))])
+    for value in pools[3].run(rows_of, dtype, (3, 0, 1)):
+        assert value.dtype == dtype
+        assert torch.equal(value, expected)
+
+
+def extreme_of(rank, size, dtype, shape):
+    metric = Extreme(dtype, shape)
+    metric.update(torch.full(shape, rank + 1).to(dtype))
+    return metric.compute().flatten()[0]
+
+
+@pytest.mark.parametrize("shape", [(2,), (1 << 17,)], ids=["small", "large"])
+@pytest.mark.parametrize("dtype", [d for d in DTYPES if not d.is_complex], ids=str)
+def test_fields_of_every_dtype(pair, dtype, shape):
+    for value in pair.run(extreme_of, dtype, shape):
+        assert value.dtype == dtype
+        assert value == torch.tensor(2).to(dtype)
+
+
+def many_large(rank, size):
+    """Sums, maxima and minima that are reduced, beside small fields that are gathered."""
+    metrics = [toys.Histogram(), toys.Histogram(size=30_000), toys.Extremes()]
+    (x,) = toys.floats(40 + rank, seed=rank)[0]
+    for metric in metrics:
+        metric.update(x)
+    with synced(metrics):
+        return [metric.compute() for metric in metrics]
+
+
+def test_large_fields_are_reduced(pool):
+    data = [toys.floats(40 + rank, seed=rank)[0] for rank in range(pool.size)]
+    (x,) = toys.joined(data)
+    for small, large, extremes in pool.run(many_large):
+        for result in (small, large):
+            toys.equal(result, toys.TOYS[toys.Histogram][1](x))
+        toys.equal(extremes, {"low": x.min(), "high": x.max()})
+
+
+# --- cost ----------------------------------------------------------------------------------------------------------------
+
+
+def collectives(rank, size, metrics_of):
+    metrics = metrics_of()
+    for metric in metrics:
+        if rank == 0:
+            metric.update(*toys.TOYS[type(metric)][0][0])
+    with (
+        mock.patch.object(torch_dist, "all_gather", wraps=torch_dist.all_gather) as gather,
+        mock.patch.object(torch_dist, "all_reduce", wraps=torch_dist.all_reduce) as reduce,
+        synced(metrics),
+    ):
+        pass
+    return gather.call_count, reduce.call_count
+
+
+def one():
+    return [toys.Mean()]
+
+
+def ten():
+    return [toys.Mean(), toys.Welford(), toys.Median(), toys.MyAccuracy(), toys.MyPearson()] * 2
+
+
+def hundred():
+    return [cls() for cls in (toys.Mean, toys.Welford, toys.Median, toys.MyAccuracy, toys.MyPearson) for _ in range(20)]
+
+
+def large_ones():
+    return [toys.Histogram() for _ in range(30)]
+
+
+def test_collectives_are_constant(pair):
+    counts = [pair.run(collectives, metrics) for metrics in (one, ten, hundred)]
+    assert counts == [[(2, 0)] * 2] * 3
+    assert pair.run(collectives, large_ones) == [(2, 2)] * 2  # sums of int64 and maxima of float32 in one reduction each
+
+
+def test_one_object_twice_is_exchanged_once(pair):
+    assert all(pair.run(shared_bytes))
+
+
+def shared_bytes(rank, size):
+    metrics = [toys.Median(), toys.Median()]
+    metrics[0].update(torch.randn(10_000))
+    metrics[1].restore(metrics[0].snapshot())
+    single = dist._pack([(metrics[0], metrics[0].snapshot())], [], torch.device("cpu")).numel()
+    both = dist._pack([(metric, metric.snapshot()) for metric in metrics], [], torch.device("cpu")).numel()
+    return both < single * 1.1
+
+
+# --- errors --------------------------------------------------------------------------------------------------------------
+
+
+def differing(rank, size, kind):
+    if kind == "class":
+        metrics = [toys.Mean()] if rank == 0 else [toys.Extremes()]
+    elif kind == "shape":
+        metrics = [toys.Histogram(size=100 + rank)]
+    elif kind == "order":
+        metrics = [toys.Mean(), toys.Extremes()][:: 1 if rank == 0 else -1]
+    else:
+        metrics = [toys.Mean()] * 1 if rank == 0 else [toys.Mean(), toys.Extremes()]
+    for metric in metrics:
+        metric.update(torch.tensor([1.0]))
+    try:
+        with synced(metrics):
+            return None
+    except RuntimeError as error:
+        return str(error), [metric.update_count for metric in metrics], [metric._held for metric in metrics]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("class", ["Mean(", "Extremes("]),
+        ("shape", ["(100,)", "(101,)"]),
+        ("order", ["rank 0: Mean(", "rank 1: Extremes("]),
+        ("number", ["rank 0: Mean(", "Mean(", "Extremes("]),
+    ],
+)
+def test_different_metrics_are_an_error_on_every_rank(pair, kind, words):
+    for answer in pair.run(differing, kind):
+        assert answer is not None
+        text, counts, held = answer
+        assert all(word in text for word in words), text
+        assert set(counts) == {1}
+        assert not any(held)
+
+
+class Moody(toys.Mean):
+    """Its formula fails until it is told not to."""
+
+    fails = True
+
+    def value(self, total, count):
+        if self.fails:
+            raise ArithmeticError("not today")
+        return super().value(total, count)
+
+
+class MoodyClassic(toys.MyAccuracy):
+    fails = True
+
+    def compute(self):
+        self.total += 1
+        if self.fails:
+            raise ArithmeticError("not today")
+        return self.correct / (self.total - 1)
+
+
+def moody(rank, size):
+    first, second = Moody(), MoodyClassic()
+    first.update(torch.tensor([float(rank), 1.0]))
+    second.update(torch.tensor([rank]), torch.tensor([0]))
+    out = []
+    for metric in (first, second):
+        before = metric.snapshot()
+        with pytest.raises(ArithmeticError):
+            metric.compute()
+        intact = all(torch.equal(a, b) for a, b in zip(before.state.values(), metric.snapshot().state.values(), strict=True))
+        metric.fails = False
+        out.append((intact, metric.compute()))
+    return out
+
+
+def test_a_formula_that_fails_leaves_the_local_state(pair):
+    for first, second in pair.run(moody):
+        assert first == (True, torch.tensor(0.75))
+        assert second == (True, torch.tensor(0.5))
+
+
+# --- sync, unsync, sync_context --------------------------------------------------------------------------------------------
+
+
+def by_hand(rank, size):
+    metric = toys.Mean()
+    metric.update(torch.full((rank + 1,), float(rank)))
+    local = metric.count.clone()
+    out = {}
+    with pytest.raises(RuntimeError, match="unsync"):
+        metric.unsync()
+    metric.sync()
+    out["synced"] = int(metric.count), metric.compute()
+    with pytest.raises(RuntimeError, match="merged already"):
+        metric.sync()
+    metric.unsync()
+    out["local"] = torch.equal(metric.count, local)
+    with metric.sync_context():
+        out["inside"] = int(metric.count)
+    out["after"] = torch.equal(metric.count, local)
+    with pytest.raises(ZeroDivisionError), metric.sync_context():
+        raise ZeroDivisionError
+    out["after an exception"] = torch.equal(metric.count, local)
+    metric.sync(should_sync=False)
+    out["not asked to"] = torch.equal(metric.count, local)
+    with metric.sync_context(distributed_available=lambda: False):
+        out["not available"] = torch.equal(metric.count, local)
+    with metric.sync_context(should_unsync=False):
+        pass
+    out["kept"] = int(metric.count)
+    metric.unsync()
+    metric.update(torch.ones(1))
+    out["updated"] = int(metric.count) - rank
+    return out
+
+
+def test_sync_by_hand(pool):
+    n = pool.size
+    total, count = sum((r + 1) * r for r in range(n)), n * (n + 1) // 2
+    for out in pool.run(by_hand):
+        merged, value = out.pop("synced")
+        assert merged == out.pop("inside") == out.pop("kept") == count
+        assert value == torch.tensor(total / count)
+        assert out.pop("updated") == 2
+        assert all(out.values()), out
+
+
+def on_step(rank, size, cls):
+    metric = cls(dist_sync_on_step=True)
+    alone = cls()
+    out = []
+    for step in range(2):
+        batch = torch.tensor([rank, step, 1]), torch.tensor([1, 1, 1])
+        batch = batch if issubclass(cls, toys.MyAccuracy) else (batch[0].float(),)
+        out.append((float(metric(*batch)), float(alone(*batch))))
+    return out, float(metric.compute()), float(alone.compute()), metric.update_count
+
+
+@pytest.mark.parametrize("cls", [toys.Mean, toys.MyAccuracy, toys.MyFastAccuracy], ids=lambda cls: cls.__name__)
+def test_dist_sync_on_step(pair, cls):
+    answers = pair.run(on_step, cls)
+    data = np.array([[[rank, step, 1] for step in range(2)] for rank in range(2)], dtype=float)
+    score = data if cls is toys.Mean else (data == 1).astype(float)
+    for rank, (steps, merged, alone, count) in enumerate(answers):
+        for step, (over_all, local) in enumerate(steps):
+            assert over_all == pytest.approx(score[:, step].mean())
+            assert local == pytest.approx(score[rank, step].mean())
+        assert merged == pytest.approx(score.mean())
+        assert alone == pytest.approx(score.mean())
+        assert count == 2
+
+
+# --- nobody waits --------------------------------------------------------------------------------------------------------
+
+
+def waits_for_nobody(rank, size, cls):
+    """Only rank 0 calls compute: with anything but a local read, it would wait for the others."""
+    batch = toys.TOYS[cls][0][rank]
+    if rank:
+        return None
+    out = []
+    for options, context in (({"sync_on_compute": False}, None), ({}, dist.alone()), ({"distributed_available_fn": never}, None)):
+        metric = cls(**options)
+        metric.update(*batch)
+        if context is None:
+            out.append(metric.compute())
+        else:
+            with context:
+                out.append(metric.compute())
+    metric = cls()
+    out.append(metric(*batch))
+    out.append(metric.of(*batch))
+    out.append(metric.batch_value())
+    return out
+
+
+def never():
+    return False
+
+
+@pytest.mark.parametrize("cls", [toys.Mean, toys.MyAccuracy, toys.MyFastAccuracy, toys.MyPearson], ids=lambda cls: cls.__name__)
+def test_nobody_waits(pair, cls):
+    batches, oracle = toys.TOYS[cls]
+    values, _ = pair.run(waits_for_nobody, cls)
+    assert len(values) == 6
+    for value in values:
+        toys.equal(value, oracle(*toys.joined(batches[:1])))
+
+
+def alone_then_together(rank, size):
+    metric = toys.Mean()
+    metric.update(torch.full((1,), float(rank)))
+    with dist.alone():
+        local = float(metric.compute())
+    return local, float(metric.compute())
+
+
+def test_a_local_value_is_not_kept_for_all(pair):
+    assert pair.run(alone_then_together) == [(0.0, 0.5), (1.0, 0.5)]
+
+
+# --- groups and gathers ----------------------------------------------------------------------------------------------------
+
+
+def in_groups(rank, size):
+    even = torch_dist.new_group([0, 2])
+    odd = torch_dist.new_group([1, 3])
+    metric = toys.Mean(process_group=even if rank % 2 == 0 else odd)
+    whole = toys.Mean()
+    for one in (metric, whole):
+        one.update(torch.full((rank + 1,), float(rank)))
+    with synced([metric, whole]):
+        together = float(metric.compute()), float(whole.compute())
+    copied = metric.clone().process_group is metric.process_group
+    return float(metric.compute()), float(whole.compute()), together, copied
+
+
+def test_process_groups(pools):
+    everybody = (1 * 0 + 2 * 1 + 3 * 2 + 4 * 3) / 10
+    for rank, (value, whole, together, copied) in enumerate(pools[4].run(in_groups)):
+        expected = (3 * 2) / 4 if rank % 2 == 0 else (2 * 1 + 4 * 3) / 6
+        assert value == pytest.approx(expected)
+        assert whole == pytest.approx(everybody)
+        assert together == pytest.approx((expected, everybody))
+        assert copied
+
+
+def gather(tensor, group=None):
+    """A gather as users write it; counts its calls."""
+    gather.calls += 1
+    out = [torch.zeros_like(tensor) for _ in range(torch_dist.get_world_size(group))]
+    torch_dist.all_gather(out, tensor, group=group)
+    return out
+
+
+gather.calls = 0
+
+
+def with_gather(rank, size, cls, batches):
+    gather.calls = 0
+    metric = cls(dist_sync_fn=gather)
+    metric.update(*batches[rank])
+    value, calls = metric.compute(), gather.calls
+    other = cls()
+    other.update(*batches[rank])
+    other.sync(dist_sync_fn=gather)
+    by_hand = other.compute()
+    other.unsync()
+    return value, by_hand, calls
+
+
+@pytest.mark.parametrize("cls", [toys.Mean, toys.Welford, toys.Median, toys.MyAccuracy, toys.MyPearson], ids=lambda c: c.__name__)
+def test_dist_sync_fn(pair, cls):
+    batches = (toys.pairs if cls is toys.MyAccuracy else toys.float_pairs if cls is toys.MyPearson else toys.floats)(6, 6)
+    for value, by_hand, calls in pair.run(with_gather, cls, batches):
+        toys.equal(value, toys.TOYS[cls][1](*toys.joined(batches)))
+        toys.equal(by_hand, toys.TOYS[cls][1](*toys.joined(batches)))
+        assert calls > 0
+
+
+class Nested(Metric):
+    """A metric with metrics inside: each leaf merges, then the formula reads them."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = toys.Mean()
+        self.other = toys.Extremes()
+
+    def update(self, x):
+        self.inner.update(x)
+        self.other.update(2 * x)
+
+    def compute(self):
+        return self.inner.compute() + self.other.compute()["high"]
+
+
+def nested(rank, size):
+    metric = Nested()
+    metric.update(torch.tensor([float(rank), 1.0]))
+    assert len(leaves(metric)) == 3
+    local = metric.batch_value()
+    return float(metric.compute()), float(local), float(metric(torch.tensor([7.0])))
+
+
+def test_metrics_inside_metrics(pair):
+    assert pair.run(nested) == [(0.75 + 2, 0.5 + 2, 21.0), (0.75 + 2, 1.0 + 2, 21.0)]
