@@ -1,0 +1,5 @@
+"""Classification metrics, for binary, multiclass and multilabel tasks."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,328 @@
+"""What all four counts say at once: the counts themselves, accuracy and Hamming distance."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from epochal.classification.counts import BinaryScore, MulticlassScore, MultilabelScore, Score
+from epochal.classification.tables import SAMPLEWISE
+from epochal.classification.tasks import Inferred
+from epochal.numeric import ratio
+
+
+class StatScores(Score):
+    r"""True positives, false positives, true negatives, false negatives and the support (tp + fn).
+
+    .. math:: (tp, fp, tn, fn, tp + fn)
+
+    ``compute()``: int64 of shape ``(..., 5)``; float means over classes for ``average="macro"`` and "weighted".
+    """
+
+    def value(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor, present: Tensor) -> Tensor:
+        counts = torch.stack([tp, fp, tn, fn, tp + fn], -1)
+        if isinstance(self.task, Inferred):
+            return counts.where(present.unsqueeze(-1) > 0, 0.0).sum(-2)
+        if tp.ndim == (self.multidim_average == SAMPLEWISE) or self.average in ("none", None):
+            return counts.long()
+        if self.average == "micro":
+            return counts.sum(-2).long()
+        weights = torch.ones_like(tp) if self.average == "macro" else tp + fn
+        return ratio((counts * weights.unsqueeze(-1)).sum(-2), weights.sum(-1, keepdim=True))
+
+
+class BinaryStatScores(BinaryScore, StatScores):
+    """The four counts and the support in a binary task; arguments and shapes as in :class:`BinaryScore`.
+
+    >>> metric = BinaryStatScores()
+    >>> metric(torch.tensor([0.1, 0.6, 0.8, 0.4]), torch.tensor([0, 1, 0, 1]))
+    tensor([1, 1, 1, 1, 2])
+    """
+
+
+class MulticlassStatScores(MulticlassScore, StatScores):
+    """The four counts and the support in a multiclass task; arguments and shapes as in :class:`MulticlassScore`.
+
+    >>> metric = MulticlassStatScores(num_classes=3)
+    >>> metric(torch.tensor([0, 1, 2, 2]), torch.tensor([0, 1, 2, 1]))
+    tensor([1.0000, 0.3333, 2.3333, 0.3333, 1.3333])
+    """
+
+
+class MultilabelStatScores(MultilabelScore, StatScores):
+    """The four counts and the support in a multilabel task; arguments and shapes as in :class:`MultilabelScore`.
+
+    >>> metric = MultilabelStatScores(num_labels=2)
+    >>> metric(torch.tensor([[0.9, 0.2], [0.4, 0.7]]), torch.tensor([[1, 0], [1, 1]]))
+    tensor([1.0000, 0.0000, 0.5000, 0.5000, 1.5000])
+    """
+
+
+class Accuracy(Score):
+    r"""How much of the prediction is right.
+
+    .. math:: \frac{tp + tn}{tp + fp + tn + fn}
+
+    in a binary or multilabel task. In a multiclass task, where a sample has one class, the part of the samples of a class that
+    are predicted as it, :math:`tp / (tp + fn)`: with ``average="micro"`` the usual accuracy, with "macro" the balanced one.
+    """
+
+    higher_is_better = True
+
+    def score(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
+        return right(self, tp, fp, tn, fn)
+
+
+class BinaryAccuracy(BinaryScore, Accuracy):
+    """Accuracy in a binary task; arguments and shapes as in :class:`BinaryScore`.
+
+    >>> metric = BinaryAccuracy()
+    >>> metric(torch.tensor([0.1, 0.6, 0.8, 0.4]), torch.tensor([0, 1, 0, 1]))
+    tensor(0.5000)
+    """
+
+
+class MulticlassAccuracy(MulticlassScore, Accuracy):
+    """Accuracy in a multiclass task; arguments and shapes as in :class:`MulticlassScore`.
+
+    >>> metric = MulticlassAccuracy(num_classes=3)
+    >>> metric(torch.tensor([0, 1, 2, 2]), torch.tensor([0, 1, 2, 1]))
+    tensor(0.8333)
+    """
+
+
+class MultilabelAccuracy(MultilabelScore, Accuracy):
+    """Accuracy in a multilabel task; arguments and shapes as in :class:`MultilabelScore`.
+
+    >>> metric = MultilabelAccuracy(num_labels=2)
+    >>> metric(torch.tensor([[0.9, 0.2], [0.4, 0.7]]), torch.tensor([[1, 0], [1, 1]]))
+    tensor(0.7500)
+    """
+
+
+class HammingDistance(Score):
+    r"""How much of the prediction is wrong: 1 less :class:`Accuracy`.
+
+    .. math:: \frac{fp + fn}{tp + fp + tn + fn}
+
+    in a binary or multilabel task; in a multiclass task :math:`fn / (tp + fn)`.
+    """
+
+    higher_is_better = False
+
+    def score(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
+        return 1 - right(self, tp, fp, tn, fn)
+
+
+class BinaryHammingDistance(BinaryScore, HammingDistance):
+    """Hamming distance in a binary task; arguments and shapes as in :class:`BinaryScore`.
+
+    >>> metric = BinaryHammingDistance()
+    >>> metric(torch.tensor([0.1, 0.6, 0.8, 0.4]), torch.tensor([0, 1, 0, 1]))
+    tensor(0.5000)
+    """
+
+
+class MulticlassHammingDistance(MulticlassScore, HammingDistance):
+    """Hamming distance in a multiclass task; arguments and shapes as in :class:`MulticlassScore`.
+
+    >>> metric = MulticlassHammingDistance(num_classes=3)
+    >>> metric(torch.tensor([0, 1, 2, 2]), torch.tensor([0, 1, 2, 1]))
+    tensor(0.1667)
+    """
+
+
+class MultilabelHammingDistance(MultilabelScore, HammingDistance):
+    """Hamming distance in a multilabel task; arguments and shapes as in :class:`MultilabelScore`.
+
+    >>> metric = MultilabelHammingDistance(num_labels=2)
+    >>> metric(torch.tensor([[0.9, 0.2], [0.4, 0.7]]), torch.tensor([[1, 0], [1, 1]]))
+    tensor(0.2500)
+    """
+
+
+def right(metric: Score, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
+    """The part that is right: of the samples of a class, or of all decisions where each label is one of its own."""
+    if metric.task.one_class_each:
+        return metric.ratio(tp, tp + fn)
+    of_all = metric.ratio(tp + tn, tp + fp + tn + fn)
+    return of_all if metric.task.one_class_each is False else torch.stack([of_all[0], metric.ratio(tp, tp + fn)[1]])
+
+
+def binary_stat_scores(
+    preds: Tensor,
+    target: Tensor,
+    threshold: float = 0.5,
+    multidim_average: str = "global",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+) -> Tensor:
+    """Functional form of :class:`BinaryStatScores`."""
+    return BinaryStatScores(threshold, multidim_average, ignore_index, validate_args).of(preds, target)
+
+
+def multiclass_stat_scores(
+    preds: Tensor,
+    target: Tensor,
+    num_classes: int,
+    average: str | None = "macro",
+    top_k: int = 1,
+    multidim_average: str = "global",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+) -> Tensor:
+    """Functional form of :class:`MulticlassStatScores`."""
+    return MulticlassStatScores(num_classes, top_k, average, multidim_average, ignore_index, validate_args).of(preds, target)
+
+
+def multilabel_stat_scores(
+    preds: Tensor,
+    target: Tensor,
+    num_labels: int,
+    threshold: float = 0.5,
+    average: str | None = "macro",
+    multidim_average: str = "global",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+) -> Tensor:
+    """Functional form of :class:`MultilabelStatScores`."""
+    return MultilabelStatScores(num_labels, threshold, average, multidim_average, ignore_index, validate_args).of(preds, target)
+
+
+def stat_scores(
+    preds: Tensor,
+    target: Tensor,
+    task: str | None = None,
+    threshold: float = 0.5,
+    num_classes: int | None = None,
+    num_labels: int | None = None,
+    average: str | None = "micro",
+    multidim_average: str = "global",
+    top_k: int = 1,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+) -> Tensor:
+    """Functional form of :class:`StatScores`."""
+    return StatScores(task, threshold, num_classes, num_labels, average, multidim_average, top_k, ignore_index, validate_args).of(
+        preds, target
+    )
+
+
+def binary_accuracy(
+    preds: Tensor,
+    target: Tensor,
+    threshold: float = 0.5,
+    multidim_average: str = "global",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+) -> Tensor:
+    """Functional form of :class:`BinaryAccuracy`."""
+    return BinaryAccuracy(threshold, multidim_average, ignore_index, validate_args).of(preds, target)
+
+
+def multiclass_accuracy(
+    preds: Tensor,
+    target: Tensor,
+    num_classes: int | None = None,
+    average: str | None = "macro",
+    top_k: int = 1,
+    multidim_average: str = "global",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+) -> Tensor:
+    """Functional form of :class:`MulticlassAccuracy`."""
+    return MulticlassAccuracy(num_classes, top_k, average, multidim_average, ignore_index, validate_args).of(preds, target)
+
+
+def multilabel_accuracy(
+    preds: Tensor,
+    target: Tensor,
+    num_labels: int,
+    threshold: float = 0.5,
+    average: str | None = "macro",
+    multidim_average: str = "global",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+) -> Tensor:
+    """Functional form of :class:`MultilabelAccuracy`."""
+    return MultilabelAccuracy(num_labels, threshold, average, multidim_average, ignore_index, validate_args).of(preds, target)
+
+
+def accuracy(
+    preds: Tensor,
+    target: Tensor,
+    task: str | None = None,
+    threshold: float = 0.5,
+    num_classes: int | None = None,
+    num_labels: int | None = None,
+    average: str | None = "micro",
+    multidim_average: str = "global",
+    top_k: int = 1,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+) -> Tensor:
+    """Functional form of :class:`Accuracy`."""
+    return Accuracy(task, threshold, num_classes, num_labels, average, multidim_average, top_k, ignore_index, validate_args).of(
+        preds, target
+    )
+
+
+def binary_hamming_distance(
+    preds: Tensor,
+    target: Tensor,
+    threshold: float = 0.5,
+    multidim_average: str = "global",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+) -> Tensor:
+    """Functional form of :class:`BinaryHammingDistance`."""
+    return BinaryHammingDistance(threshold, multidim_average, ignore_index, validate_args).of(preds, target)
+
+
+def multiclass_hamming_distance(
+    preds: Tensor,
+    target: Tensor,
+    num_classes: int,
+    average: str | None = "macro",
+    top_k: int = 1,
+    multidim_average: str = "global",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+) -> Tensor:
+    """Functional form of :class:`MulticlassHammingDistance`."""
+    return MulticlassHammingDistance(num_classes, top_k, average, multidim_average, ignore_index, validate_args).of(preds, target)
+
+
+def multilabel_hamming_distance(
+    preds: Tensor,
+    target: Tensor,
+    num_labels: int,
+    threshold: float = 0.5,
+    average: str | None = "macro",
+    multidim_average: str = "global",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+) -> Tensor:
+    """Functional form of :class:`MultilabelHammingDistance`."""
+    return MultilabelHammingDistance(num_labels, threshold, average, multidim_average, ignore_index, validate_args).of(
+        preds, target
+    )
+
+
+def hamming_distance(
+    preds: Tensor,
+    target: Tensor,
+    task: str | None = None,
+    threshold: float = 0.5,
+    num_classes: int | None = None,
+    num_labels: int | None = None,
+    average: str | None = "micro",
+    multidim_average: str = "global",
+    top_k: int = 1,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+) -> Tensor:
+    """Functional form of :class:`HammingDistance`."""
+    return HammingDistance(
+        task, threshold, num_classes, num_labels, average, multidim_average, top_k, ignore_index, validate_args
+    ).of(preds, target)

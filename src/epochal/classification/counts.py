@@ -1,0 +1,212 @@
+"""Scores that read true and false positives and negatives: the machinery they share, and those of all four counts.
+
+A score is its formula on tp, fp, tn and fn, :meth:`Score.score`; averaging, thresholds, top-k and ``ignore_index`` are the same for all and
+stand here once. For each class (or label) c, tp counts samples of c predicted as c, fp samples of others predicted as c, fn samples of c
+predicted as others, and tn the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import Unpack
+
+from epochal import check
+from epochal.classification.tables import GLOBAL, SAMPLEWISE, Family, TableMetric, choose
+from epochal.classification.tasks import (
+    FEW_CLASSES,
+    Binary,
+    Inferred,
+    Multiclass,
+    MulticlassCorrect,
+    MulticlassMargins,
+    MulticlassMatrix,
+    Multilabel,
+    Task,
+)
+from epochal.metric import MetricOptions
+from epochal.numeric import ratio
+
+AVERAGES = ("micro", "macro", "weighted", "none", None)
+
+
+class Score(TableMetric, metaclass=Family):
+    """A formula on tp, fp, tn and fn, averaged over the classes.
+
+    ``average``: "micro" pools the counts of all classes; "macro" is the mean over classes, in a multiclass task over those that occur in target or
+    prediction; "weighted" weighs them by how often they occur in target; "none" returns one value for each.
+    ``zero_division``: the score of a class whose denominator is 0; NaN leaves the class out of the mean.
+    """
+
+    def __new__(
+        cls,
+        task: str | None = None,
+        threshold: float = 0.5,
+        num_classes: int | None = None,
+        num_labels: int | None = None,
+        average: str | None = "micro",
+        multidim_average: str = GLOBAL,
+        top_k: int = 1,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        arguments = {name: value for name, value in locals().items() if name not in ("cls", "task")}
+        return choose(cls, task, arguments, without_task)
+
+    def __init__(
+        self,
+        task: Task,
+        average: str | None = "none",
+        multidim_average: str = GLOBAL,
+        validate_args: bool = True,
+        *,
+        zero_division: float = 0,
+        **kwargs: Unpack[MetricOptions],
+    ) -> None:
+        super().__init__(task, multidim_average, validate_args, **kwargs)
+        check.choice(self, "average", average, AVERAGES)
+        if not isinstance(zero_division, int | float):
+            raise TypeError(check.message(self, f"zero_division is {zero_division!r}", "a number is needed", "Pass 0, 1 or nan."))
+        self.average, self.zero_division = average, float(zero_division)
+
+    def score(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
+        """The formula, for each class."""
+        raise NotImplementedError
+
+    def derive(self, table: Tensor, decision: Tensor | None = None) -> dict[str, Tensor]:
+        if decision is not None and isinstance(self.task, Inferred):
+            tp, fp, tn, fn = self.task.counts_of(table, decision)
+            return {"tp": tp, "fp": fp, "tn": tn, "fn": fn, "present": (tp + fp + fn > 0).double()}
+        tp, fp, tn, fn = self.task.counts(self._rows(table))
+        present = (tp + fp + fn > 0).double() if self.task.one_class_each else torch.ones_like(tp)
+        return {"tp": tp, "fp": fp, "tn": tn, "fn": fn, "present": present}
+
+    def _rows(self, table: Tensor) -> Tensor:
+        if self.multidim_average == SAMPLEWISE and not table.numel():  # no sample yet
+            return torch.zeros((0, self.task.groups, self.task.cells) if self.task.groups else (0, self.task.cells))
+        return table
+
+    def value(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor, present: Tensor) -> Tensor:
+        if isinstance(self.task, Inferred):
+            return self.mean(self.score(tp, fp, tn, fn), present)
+        if self.average == "micro" and tp.ndim > (self.multidim_average == SAMPLEWISE):
+            return self.score(tp.sum(-1), fp.sum(-1), tn.sum(-1), fn.sum(-1))
+        scores = self.score(tp, fp, tn, fn)
+        if self.average in ("macro", "weighted"):
+            return self.mean(scores, present if self.average == "macro" else tp + fn)
+        return scores
+
+    def mean(self, scores: Tensor, weights: Tensor) -> Tensor:
+        """The weighted mean over classes; classes without a score do not count."""
+        if math.isnan(self.zero_division):
+            weights = weights.masked_fill(scores.isnan(), 0.0)
+            scores = scores.nan_to_num(0.0)
+        return ratio((scores * weights).sum(-1), weights.sum(-1), self.zero_division)
+
+    def ratio(self, numerator: Tensor, denominator: Tensor) -> Tensor:
+        return ratio(numerator, denominator, self.zero_division)
+
+
+def without_task(owner: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a family's form without a task, where the first batch decides: micro average over all of it."""
+    options = dict(arguments["kwargs"])
+    if arguments.get("average", "micro") != "micro" or arguments["multidim_average"] != GLOBAL:
+        check.fail(
+            owner, f"average is {arguments['average']!r}, multidim_average {arguments['multidim_average']!r}", "task is None"
+        )
+    logits = options.pop("logits", None)
+    task = Inferred(owner, arguments["threshold"], arguments["top_k"], arguments["ignore_index"], logits)
+    more = {name: arguments[name] for name in ("beta", "zero_division") if name in arguments}
+    return {"task": task, "average": "micro", "validate_args": arguments["validate_args"], **more, **options}
+
+
+class BinaryScore(Score):
+    """A score of a binary task.
+
+    ``update(preds, target)``: of one shape ``(N, ...)``; ``preds`` are floats (probabilities or logits) or labels 0 and 1, ``target`` labels.
+    ``threshold``: a probability above it is positive. ``ignore_index``: a value in target that leaves the sample out.
+    ``logits``: whether floats are logits; None: they are if any of all the data lies outside of [0, 1].
+    ``compute()``: a scalar, or ``(N,)`` with ``multidim_average="samplewise"``.
+    """
+
+    task_name = "binary"
+
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        multidim_average: str = GLOBAL,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        zero_division: float = 0,
+        logits: bool | None = None,
+        **kwargs: Unpack[MetricOptions],
+    ) -> None:
+        task = Binary(threshold, ignore_index, logits)
+        super().__init__(task, "none", multidim_average, validate_args, zero_division=zero_division, **kwargs)
+
+
+class MulticlassScore(Score):
+    """A score of a multiclass task.
+
+    ``update(preds, target)``: ``preds`` are scores ``(N, num_classes, ...)`` (probabilities or logits; the highest counts) or labels ``(N, ...)``,
+    ``target`` labels ``(N, ...)``. ``num_classes``: None is possible for a micro average. ``top_k``: a target among the k highest scores
+    is right. ``ignore_index``: a value in target that leaves the sample out; it need not be a class.
+    ``compute()``: a scalar, ``(num_classes,)`` with ``average="none"``; ``(N,)`` or ``(N, num_classes)`` with ``multidim_average="samplewise"``.
+    """
+
+    task_name = "multiclass"
+
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        top_k: int = 1,
+        average: str | None = "macro",
+        multidim_average: str = GLOBAL,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        zero_division: float = 0,
+        **kwargs: Unpack[MetricOptions],
+    ) -> None:
+        task: Multiclass
+        if num_classes is None:
+            if average != "micro":
+                check.fail(self, "num_classes is None", f"average is {average!r}", "Pass num_classes=, or average='micro'.")
+            task = MulticlassCorrect(0, top_k, ignore_index)
+        elif multidim_average == SAMPLEWISE or num_classes > FEW_CLASSES:
+            task = MulticlassMargins(num_classes, top_k, ignore_index)
+        else:
+            task = MulticlassMatrix(num_classes, top_k, ignore_index)
+        super().__init__(task, average, multidim_average, validate_args, zero_division=zero_division, **kwargs)
+
+
+class MultilabelScore(Score):
+    """A score of a multilabel task.
+
+    ``update(preds, target)``: of one shape ``(N, num_labels, ...)``; ``preds`` are floats (probabilities or logits) or 0 and 1, ``target`` 0 and 1.
+    ``threshold``, ``logits``: as in :class:`BinaryScore`. ``ignore_index``: a value in target that leaves that label of the sample out.
+    ``compute()``: a scalar, ``(num_labels,)`` with ``average="none"``; ``(N,)`` or ``(N, num_labels)`` with ``multidim_average="samplewise"``.
+    """
+
+    task_name = "multilabel"
+
+    def __init__(
+        self,
+        num_labels: int,
+        threshold: float = 0.5,
+        average: str | None = "macro",
+        multidim_average: str = GLOBAL,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        zero_division: float = 0,
+        logits: bool | None = None,
+        **kwargs: Unpack[MetricOptions],
+    ) -> None:
+        task = Multilabel(num_labels, threshold, ignore_index, logits)
+        super().__init__(task, average, multidim_average, validate_args, zero_division=zero_division, **kwargs)

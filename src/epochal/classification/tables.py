@@ -1,0 +1,140 @@
+"""One statistic for all classification metrics of labels: how often each pair of target and prediction occurs.
+
+The table of a task (:mod:`epochal.classification.tasks`) is counted here and nowhere else. Metrics read it: as tp, fp, tn and fn
+(:mod:`~epochal.classification.counts`) or as a confusion matrix (:mod:`~epochal.classification.confusion`). Metrics with the same task
+share it, so a collection of all of them counts once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Hashable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from epochal import check
+from epochal.classification.tasks import UNDECIDED, Cells, Inferred, Task
+from epochal.metric import Metric, MetricOptions, State
+from epochal.numeric import histogram
+
+GLOBAL, SAMPLEWISE = "global", "samplewise"
+
+
+def tally(cells: Cells, task: Task, samplewise: bool = False) -> Tensor:
+    """The table, int64: (cells,) or (labels, cells), with one in front for each sample if ``samplewise``."""
+    index, weight = cells
+    shape: tuple[int, ...] = (task.cells,)
+    if task.groups:
+        index = index + torch.arange(task.groups, device=index.device).unsqueeze(1) * task.cells
+        shape = (task.groups, task.cells)
+    size = shape[0] * shape[-1] if task.groups else task.cells
+    if samplewise:
+        samples = index.shape[0]
+        index = index + torch.arange(samples, device=index.device).view(-1, *(1,) * (index.ndim - 1)) * size
+        shape, size = (samples, *shape), samples * size
+    return histogram(index, size, weight).view(shape)
+
+
+class TableMetric(Metric):
+    """A metric that reads the table of its task.
+
+    ``multidim_average``: "global" counts over all dimensions, "samplewise" for each sample, so that results have a row for each.
+    ``validate_args=False`` skips the check of values (labels in range, NaN): the spare cells are then left out in silence.
+    """
+
+    is_differentiable = False
+    task_name: ClassVar[str | None] = None
+
+    def __init__(
+        self, task: Task, multidim_average: str = GLOBAL, validate_args: bool = True, **kwargs: Unpack[MetricOptions]
+    ) -> None:
+        super().__init__(**kwargs)
+        check.choice(self, "multidim_average", multidim_average, (GLOBAL, SAMPLEWISE))
+        self.__dict__.update(task=task, multidim_average=multidim_average, validate_args=validate_args)
+        if multidim_average == SAMPLEWISE:
+            self.add_state("table", [], dist_reduce_fx="cat")
+        else:
+            shape = (task.groups, task.cells) if task.groups else (task.cells,)
+            self.add_state("table", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
+        if isinstance(task, Inferred):
+            self.add_state("decision", torch.tensor(UNDECIDED), dist_reduce_fx=task.agree)
+
+    task: Task
+    multidim_average: str
+    validate_args: bool
+
+    def measured_by(self) -> Hashable:
+        return self.task, self.multidim_average
+
+    def measure(self, preds: Tensor, target: Tensor) -> State:
+        """Count the pairs. ``preds``, ``target``: as the task says."""
+        table = tally(self.task.encode(self, preds, target), self.task, self.multidim_average == SAMPLEWISE)
+        if isinstance(self.task, Inferred):
+            return {"table": table, "decision": self.task.decision(self, preds, target)}
+        return {"table": table}
+
+    def verify(self, state: State) -> None:
+        if not self.validate_args:
+            return
+        table = self.fields(state)["table"]
+        if table.numel() and bool(self.task.faults(table).any()):
+            bad = int(self.task.faults(table).sum())
+            check.fail(self, f"{bad} values are labels out of range or NaN", f"{self.task.valid} and numbers are needed")
+        if isinstance(self.task, Inferred):
+            self.task.verify_decision(state["decision"])
+
+    def diagnose(self, preds: Tensor, target: Tensor) -> None:
+        self.task.diagnose(self, preds, target)
+
+    def extra_repr(self) -> str:
+        return repr(self.task)
+
+
+class Family(type):
+    """Of the classes that stand for one metric in every task: ``Precision(task="binary")`` builds a ``BinaryPrecision``.
+
+    The family's ``__new__`` has the signature that users type and chooses (:func:`choose`); what it returns is complete, so that
+    ``__init__``, which takes the arguments of its task, must not run again.
+    """
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls.task_name is None:  # type: ignore[attr-defined]
+            return cls.__new__(cls, *args, **kwargs)  # type: ignore[call-overload]
+        return super().__call__(*args, **kwargs)
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        function = cls.__new__ if cls.task_name is None else cls.__init__  # type: ignore[attr-defined, misc]
+        signature = inspect.signature(function)
+        return signature.replace(parameters=list(signature.parameters.values())[1:], return_annotation=signature.empty)
+
+
+def choose(
+    family: type[Any],
+    task: str | None,
+    arguments: dict[str, Any],
+    without_task: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
+) -> Any:
+    """The metric of a family for a task. ``arguments``: all that the family takes; ``without_task`` makes of them those of its form
+    in which the first batch decides the task."""
+    if family.task_name is not None:  # unpickling a member: its state follows
+        return nn.Module.__new__(family)
+    name = family.__name__
+    if task is None and without_task is not None:
+        instance: Any = nn.Module.__new__(family)
+        instance.__init__(**without_task(name, arguments))
+        return instance
+    members = {member.task_name: member for member in family.__subclasses__() if member.task_name}
+    if task not in members:
+        check.fail(
+            name, f"task is {task!r}", f"one of {list(members)} is needed", check.closest(str(task), [str(m) for m in members])
+        )
+    known = inspect.signature(members[task]).parameters
+    options = arguments.pop("kwargs")
+    for size in ("num_classes", "num_labels"):
+        if size in known and known[size].default is inspect.Parameter.empty and arguments.get(size) is None:
+            check.fail(name, f"{size} is None", f"task={task!r} needs it", f"Pass {size}=, as in {name}(task={task!r}, {size}=3).")
+    return members[task](**{key: value for key, value in arguments.items() if key in known}, **options)

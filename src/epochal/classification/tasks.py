@@ -1,0 +1,471 @@
+"""What raw input means: each task is a frozen value that turns predictions and targets into the cells of a table.
+
+A cell is a pair (target, prediction); :mod:`epochal.classification.tables` counts how often each occurs and reads tp, fp, tn, fn or the
+confusion matrix back. Nothing here looks at a value: a label out of range or a NaN falls into a spare cell, a sample to ignore weighs nothing.
+
+Whether float predictions of a binary or multilabel metric are probabilities or logits is a property of all the data. The cell of a prediction
+says on which side of the threshold it lies under either reading, and whether it lies outside of [0, 1]; once any of all the data has been
+outside, they were logits. ``logits=True`` or ``False`` fixes the reading.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from epochal import check
+
+
+class Cells(NamedTuple):
+    """The cell of each element, and its weight (None: 1 each)."""
+
+    index: Tensor  # (N, X), or (N, num_labels, X)
+    weight: Tensor | None
+
+
+class Counts(NamedTuple):
+    """True and false positives and negatives, float64, of shape (..., classes), or (...) for a binary task."""
+
+    tp: Tensor
+    fp: Tensor
+    tn: Tensor
+    fn: Tensor
+
+
+def in_range(labels: Tensor, classes: int) -> Tensor:
+    """Labels as int64, those outside of 0 .. classes-1 as ``classes``."""
+    return labels.long().clamp(-1, classes).remainder(classes + 1)
+
+
+def kept(target: Tensor, ignore_index: int | None) -> Tensor | None:
+    return None if ignore_index is None else (target != ignore_index).long()
+
+
+def is_scores(preds: Tensor) -> bool:
+    return preds.is_floating_point()
+
+
+class Task:
+    """The common part: the shape of a table, and where its spare cells are."""
+
+    cells: int  # of one table
+    good: int  # the first ``good`` of them are pairs of valid labels; behind them bad targets, then bad predictions
+    groups: int | None = None  # tables side by side, one for each label
+    one_class_each: bool | None = False  # whether a sample has one class of several; None: both in a table
+    ignore_index: int | None
+    valid: str  # what labels are valid, in words
+
+    def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
+        raise NotImplementedError
+
+    def counts(self, table: Tensor) -> Counts:
+        raise NotImplementedError
+
+    def matrix(self, table: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def faults(self, table: Tensor) -> Tensor:
+        """The spare cells."""
+        return table[..., self.good :]
+
+    def diagnose(self, metric: Any, preds: Tensor, target: Tensor) -> None:
+        """Name the values that are bad, for a message: looks at them."""
+        if is_scores(preds) and bool(preds.isnan().any()):
+            check.fail(metric, f"preds has {int(preds.isnan().sum())} NaN", "numbers are needed", "Check the model's output.")
+        for name, labels in (("target", target), ("preds", preds)):
+            if is_scores(labels):
+                continue
+            bad = labels[in_range(labels, self.labels) == self.labels]
+            bad = bad if self.ignore_index is None else bad[bad != self.ignore_index]
+            if bad.numel():
+                found = ", ".join(str(v) for v in bad.unique()[:5].tolist())
+                fix = (
+                    f"Check the labels, or pass ignore_index={bad[0].item()}."
+                    if name == "target"
+                    else "Check the predicted labels."
+                )
+                check.fail(metric, f"{name} has the values {found}", f"{self.valid} are needed", fix)
+
+    @property
+    def labels(self) -> int:
+        return 2
+
+
+# --- binary and multilabel: on which side of the threshold -------------------------------------------------------------------
+
+POSITIVE, POSITIVE_LOGIT, OUTSIDE = 1, 2, 4  # the bits of a prediction's code
+CODES = 8
+BAD_PREDICTION = 3 * CODES  # beyond the rows of target 0, target 1 and a bad target
+
+
+@lru_cache(maxsize=256)
+def _edges(threshold: float, logits: bool | None, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Edges that part the scores, and the code of each interval between them; behind the last, the code of NaN."""
+    logit = math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else math.inf if threshold >= 1 else -math.inf
+    probability, logit = (logit, logit) if logits else (threshold, threshold if logits is False else logit)
+    tolerance = 4 * torch.finfo(dtype).eps
+    edges = sorted((probability, logit, -tolerance, 1 + tolerance))
+    codes = []
+    for i, (low, high) in enumerate(zip((-math.inf, *edges), (*edges, math.inf), strict=True)):  # each is (low, high]
+        above = [i > 0 and low >= edge for edge in (probability, logit)]
+        outside = high <= -tolerance or low >= 1 + tolerance
+        codes.append(above[0] * POSITIVE + above[1] * POSITIVE_LOGIT + outside * OUTSIDE)
+    return torch.tensor(edges, dtype=dtype, device=device), torch.tensor([*codes, BAD_PREDICTION], device=device)
+
+
+@lru_cache(maxsize=16)
+def _readings(device: torch.device) -> Tensor:
+    """(codes, 4): whether a code is positive as a probability, as a logit, outside of [0, 1], and 1."""
+    rows = [[bool(c & POSITIVE), bool(c & POSITIVE_LOGIT), bool(c & OUTSIDE), True] for c in range(CODES)]
+    return torch.tensor(rows, dtype=torch.float64, device=device)
+
+
+class Thresholded(Task):
+    """What binary and multilabel tasks share: yes or no, by a threshold."""
+
+    cells, good = BAD_PREDICTION + 1, 2 * CODES
+    threshold: float
+    logits: bool | None
+    valid = "labels 0 and 1"
+
+    def codes(self, preds: Tensor) -> Tensor:
+        if not is_scores(preds):
+            label = in_range(preds, 2)
+            return torch.where(label == 2, BAD_PREDICTION, label * (POSITIVE | POSITIVE_LOGIT))
+        edges, codes = _edges(self.threshold, self.logits, preds.dtype, preds.device)
+        interval = torch.bucketize(preds.detach(), edges)
+        return codes[torch.where(preds == preds, interval, codes.shape[0] - 1)]  # NaN alone differs from itself
+
+    def pairs(self, preds: Tensor, target: Tensor) -> Cells:
+        index = torch.add(self.codes(preds), in_range(target, 2), alpha=CODES).clamp(max=BAD_PREDICTION)
+        return Cells(index, kept(target, self.ignore_index))
+
+    def counts(self, table: Tensor) -> Counts:
+        pairs = table[..., : self.good].double().unflatten(-1, (2, CODES)) @ _readings(table.device)  # (..., 2 targets, 4)
+        as_logits = pairs[..., 2].sum() > 0
+        positive = torch.where(as_logits, pairs[..., 1], pairs[..., 0])
+        negative = pairs[..., 3] - positive
+        return Counts(positive[..., 1], positive[..., 0], negative[..., 0], negative[..., 1])
+
+    def matrix(self, table: Tensor) -> Tensor:
+        tp, fp, tn, fn = self.counts(table)
+        return torch.stack([tn, fp, fn, tp], -1).unflatten(-1, (2, 2))
+
+    def right(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """Which cells are correct under either reading (in front: probabilities, logits), and which lie outside of [0, 1]."""
+        code, row = cells % CODES, cells // CODES
+        positive = torch.stack([code & POSITIVE, (code & POSITIVE_LOGIT) // POSITIVE_LOGIT])
+        return positive == row, (code & OUTSIDE) > 0
+
+
+def _check_threshold(task: str, threshold: float, logits: bool | None) -> None:
+    check.number(task, "threshold", threshold, 0, 1)
+    check.choice(task, "logits", logits, (None, True, False))
+
+
+@dataclass(frozen=True)
+class Binary(Thresholded):
+    """Two classes: preds and target of one shape (N, ...)."""
+
+    threshold: float = 0.5
+    ignore_index: int | None = None
+    logits: bool | None = None
+
+    def __post_init__(self) -> None:
+        _check_threshold("Binary task", self.threshold, self.logits)
+
+    def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
+        check.same_shape(metric, preds=preds, target=target)
+        check.integers(metric, target=target)
+        check.real(metric, preds=preds)
+        index, weight = self.pairs(preds, target)
+        return Cells(index.reshape(index.shape[0], -1) if index.ndim else index.reshape(1, 1), weight)
+
+
+@dataclass(frozen=True)
+class Multilabel(Thresholded):
+    """Any of several labels: preds and target of one shape (N, num_labels, ...)."""
+
+    num_labels: int
+    threshold: float = 0.5
+    ignore_index: int | None = None
+    logits: bool | None = None
+
+    def __post_init__(self) -> None:
+        check.whole("Multilabel task", "num_labels", self.num_labels, 2)
+        _check_threshold("Multilabel task", self.threshold, self.logits)
+
+    @property
+    def groups(self) -> int:  # type: ignore[override]
+        return self.num_labels
+
+    def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
+        check.same_shape(metric, preds=preds, target=target)
+        check.integers(metric, target=target)
+        check.real(metric, preds=preds)
+        if preds.ndim < 2 or preds.shape[1] != self.num_labels:
+            came = f"preds has shape {check.shape(preds)}"
+            check.fail(metric, came, f"num_labels is {self.num_labels}, in dim 1", "Pass preds and target as (N, num_labels, ...).")
+        index, weight = self.pairs(preds, target)
+        return Cells(index.flatten(2) if index.ndim > 2 else index.unsqueeze(-1), weight)
+
+
+# --- multiclass --------------------------------------------------------------------------------------------------------------
+
+FEW_CLASSES = 64  # up to here the whole confusion matrix is the cheapest statistic, and all metrics share it
+
+
+@dataclass(frozen=True)
+class Multiclass(Task):
+    """One of several classes: preds as scores (N, C, ...) or labels (N, ...), target as labels (N, ...).
+
+    ``top_k``: a prediction is right if the target is among the k highest scores, else it stands for the highest.
+    """
+
+    num_classes: int
+    top_k: int = 1
+    ignore_index: int | None = None
+    one_class_each: ClassVar[bool | None] = True
+
+    def __post_init__(self) -> None:
+        check.whole("Multiclass task", "num_classes", self.num_classes, 2)
+        check.whole("Multiclass task", "top_k", self.top_k, 1)
+        if self.top_k > self.num_classes:
+            check.fail("Multiclass task", f"top_k is {self.top_k}", f"num_classes is {self.num_classes}")
+
+    @property
+    def labels(self) -> int:
+        return self.num_classes
+
+    @property
+    def valid(self) -> str:  # type: ignore[override]
+        return f"labels 0 to {self.num_classes - 1}"
+
+    def pair(self, metric: Any, preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The labels of both, (N, X); a bad one is ``num_classes``."""
+        check.tensors(metric, preds=preds, target=target)
+        check.integers(metric, target=target)
+        check.real(metric, preds=preds)
+        self._check_shapes(metric, preds, target)
+        true = in_range(target, self.num_classes)
+        label = in_range(preds, self.num_classes) if preds.ndim == target.ndim else self._highest(preds.detach(), true)
+        if target.ndim == 1:
+            return true.unsqueeze(1), label.unsqueeze(1)
+        return (true.flatten(1), label.flatten(1)) if target.ndim else (true.reshape(1, 1), label.reshape(1, 1))
+
+    def _highest(self, scores: Tensor, target: Tensor) -> Tensor:
+        top, label = scores.max(1)
+        if self.top_k > 1:
+            among = (scores.topk(self.top_k, 1).indices == target.unsqueeze(1)).any(1)
+            label = torch.where(among, target, label)
+        return torch.where(top == top, label, self.num_classes)  # the maximum of a row with NaN is NaN
+
+    def _check_shapes(self, metric: Any, preds: Tensor, target: Tensor) -> None:
+        if preds.ndim == target.ndim + 1:
+            if not is_scores(preds):
+                check.fail(
+                    metric,
+                    f"preds has shape {check.shape(preds)} and dtype {preds.dtype}, target {check.shape(target)}",
+                    "scores (N, C, ...) are floats",
+                    "Pass floats, or labels with the shape of target.",
+                )
+            if preds.shape[1] != self.num_classes:
+                check.fail(
+                    metric,
+                    f"preds has {preds.shape[1]} classes in dim 1",
+                    f"num_classes is {self.num_classes}",
+                    f"Pass num_classes={preds.shape[1]}, or check the model's last layer.",
+                )
+            if preds.shape[:1] + preds.shape[2:] == target.shape:
+                return
+        elif preds.shape == target.shape:
+            if not is_scores(preds) and self.top_k == 1:
+                return
+            need = "scores (N, C, ...) are needed for top_k > 1" if self.top_k > 1 else "labels are integers"
+            fix = "Pass scores with the classes in dim 1." if self.top_k > 1 else "Pass scores (N, C, ...), or preds.long()."
+            check.fail(metric, f"preds has shape {check.shape(preds)} and dtype {preds.dtype}", need, fix)
+        check.fail(
+            metric,
+            f"preds has shape {check.shape(preds)} and target {check.shape(target)}",
+            "they must be (N, C, ...) and (N, ...), or both (N, ...)",
+            "Move the classes to dim 1, and pass labels, not one-hot targets.",
+        )
+
+
+@dataclass(frozen=True)
+class MulticlassMatrix(Multiclass):
+    """Counted as the whole confusion matrix."""
+
+    @property
+    def good(self) -> int:  # type: ignore[override]
+        return self.num_classes**2
+
+    @property
+    def cells(self) -> int:  # type: ignore[override]
+        return self.good + self.num_classes + 1
+
+    def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
+        true, label = self.pair(metric, preds, target)
+        index = torch.add(label, true, alpha=self.num_classes)  # a bad target is the row behind the last
+        bad = label == self.num_classes
+        return Cells(torch.where(bad, self.cells - 1, index), kept(target, self.ignore_index))
+
+    def matrix(self, table: Tensor) -> Tensor:
+        return table[..., : self.good].double().unflatten(-1, (self.num_classes, self.num_classes))
+
+    def counts(self, table: Tensor) -> Counts:
+        matrix = self.matrix(table)
+        return _margins(matrix.diagonal(dim1=-2, dim2=-1), matrix.sum(-2), matrix.sum(-1))
+
+
+@dataclass(frozen=True)
+class MulticlassMargins(Multiclass):
+    """Counted as the margins and the diagonal of the confusion matrix: what tp, fp, tn and fn read, where there are many classes."""
+
+    @property
+    def good(self) -> int:  # type: ignore[override]
+        return 3 * self.num_classes + 1
+
+    @property
+    def cells(self) -> int:  # type: ignore[override]
+        return self.good + 2
+
+    def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
+        true, label = self.pair(metric, preds, target)
+        classes, nowhere = self.num_classes, 3 * self.num_classes
+        index = torch.cat(
+            [
+                torch.where(true == classes, self.good, true),
+                torch.where(label == classes, self.good + 1, label + classes),
+                torch.where(true == label, true + 2 * classes, nowhere).clamp(max=nowhere),
+            ],
+            1,
+        )
+        weight = kept(target, self.ignore_index)
+        return Cells(index, None if weight is None else weight.reshape(true.shape).repeat(1, 3))
+
+    def counts(self, table: Tensor) -> Counts:
+        target, label, both = table[..., : self.good - 1].double().unflatten(-1, (3, self.num_classes)).unbind(-2)
+        return _margins(both, label, target)
+
+
+def _margins(both: Tensor, label: Tensor, target: Tensor) -> Counts:
+    return Counts(both, label - both, target.sum(-1, keepdim=True) - label - target + both, target - both)
+
+
+@dataclass(frozen=True)
+class MulticlassCorrect(Multiclass):
+    """Counted as right or wrong: all that a micro average of one label per sample needs, also where the classes are not known."""
+
+    num_classes: int = 0  # 0: not known
+    good: ClassVar[int] = 2
+    cells: ClassVar[int] = 4
+
+    def __post_init__(self) -> None:
+        check.whole("Multiclass task", "top_k", self.top_k, 1)
+
+    @property
+    def labels(self) -> int:
+        return self.num_classes or 2**62
+
+    @property
+    def valid(self) -> str:  # type: ignore[override]
+        return f"labels 0 to {self.num_classes - 1}" if self.num_classes else "labels from 0 on"
+
+    def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
+        known = self
+        if not self.num_classes:
+            known = replace(self, num_classes=preds.shape[1] if preds.ndim == target.ndim + 1 else 2**62)
+        true, label = known.pair(metric, preds, target)
+        index = torch.where(true == known.num_classes, 2, (true == label).long())
+        return Cells(torch.where(label == known.num_classes, 3, index), kept(target, self.ignore_index))
+
+    def counts(self, table: Tensor) -> Counts:
+        wrong, right = table[..., :2].double().unbind(-1)
+        others = self.num_classes - 1 if self.num_classes else math.nan  # true negatives need the number of classes
+        return Counts(right, wrong, right * others + wrong * (others - 1), wrong)
+
+
+# --- no task: the first batch decides -----------------------------------------------------------------------------------------
+
+KINDS = ("", "binary scores", "scores of {} labels", "scores of {} classes", "integer labels")
+UNDECIDED = (2**62, 0)
+
+
+@dataclass(frozen=True)
+class Inferred(Task):
+    """What the first batch's shapes and dtypes say: float scores with the shape of target are binary (N,) or multilabel (N, L, ...),
+    with one dimension more multiclass (N, C, ...); integers are the labels of a multiclass task.
+
+    The decision is part of the state: it merges, and two that differ are an error. Counts are pooled (a micro average).
+    """
+
+    owner: str
+    threshold: float = 0.5
+    top_k: int = 1
+    ignore_index: int | None = None
+    logits: bool | None = None
+    one_class_each: ClassVar[bool | None] = None
+    good: ClassVar[int] = 2 * CODES
+    cells: ClassVar[int] = BAD_PREDICTION + 1 + MulticlassCorrect.cells  # those of a thresholded task, then right and wrong
+    valid = "valid labels"
+
+    def decide(self, metric: Any, preds: Tensor, target: Tensor) -> tuple[int, int]:
+        """(kind, number of labels or classes)."""
+        check.tensors(metric, preds=preds, target=target)
+        if is_scores(preds) and preds.shape == target.shape:
+            return (1, 0) if preds.ndim < 2 else (2, preds.shape[1])
+        if is_scores(preds) and preds.ndim == target.ndim + 1:
+            return 3, preds.shape[1]
+        return 4, 0
+
+    def task(self, kind: int, size: int) -> Task:
+        if kind == 1:
+            return Binary(self.threshold, self.ignore_index, self.logits)
+        if kind == 2:
+            return Multilabel(max(size, 2), self.threshold, self.ignore_index, self.logits)
+        return MulticlassCorrect(size, self.top_k, self.ignore_index)
+
+    def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
+        kind, size = self.decide(metric, preds, target)
+        index, weight = self.task(kind, size).encode(metric, preds, target)
+        return Cells(index.flatten(1) + (BAD_PREDICTION + 1 if kind > 2 else 0), weight)
+
+    def faults(self, table: Tensor) -> Tensor:
+        return torch.cat([table[self.good : BAD_PREDICTION + 1], table[BAD_PREDICTION + 1 + MulticlassCorrect.good :]])
+
+    def decision(self, metric: Any, preds: Tensor, target: Tensor) -> Tensor:
+        kind, size = self.decide(metric, preds, target)
+        return torch.tensor([(kind << 32) + size] * 2)
+
+    def agree(self, decisions: Tensor) -> Tensor:
+        """Merge decisions, each the lowest and the highest code seen: the same for all, or an error that names both."""
+        low, high = torch.stack([decisions[:, 0].min(), decisions[:, 1].max()]).unbind()
+        if check.reads_values(decisions.device):
+            self.verify_decision(torch.stack([low, high]))
+        return torch.stack([low, high])
+
+    def verify_decision(self, decision: Tensor) -> None:
+        low, high = decision.tolist()
+        if low < high:
+            first, second = (KINDS[code >> 32].format(code & 0xFFFFFFFF) for code in (low, high))
+            check.fail(
+                self.owner, f"one batch has {first} and another {second}", "all must be of one kind", "Pass task=, or reset()."
+            )
+
+    def counts_of(self, table: Tensor, decision: Tensor) -> Counts:
+        """Of shape (2,): what was counted as yes or no, and as one of several classes; one of the two is empty."""
+        kind, classes = decision[1] >> 32, (decision[1] & 0xFFFFFFFF).double()
+        yes_or_no = Binary().counts(table[: BAD_PREDICTION + 1])
+        wrong, right = table[BAD_PREDICTION + 1 :].double()[:2].unbind()
+        others = torch.where(kind == 4, math.nan, classes - 1)  # true negatives need the number of classes
+        tn = torch.where(kind > 2, right * others + wrong * (others - 1), 0.0)
+        return Counts(*(torch.stack(pair) for pair in zip(yes_or_no, (right, wrong, tn, wrong), strict=True)))
+
+    def diagnose(self, metric: Any, preds: Tensor, target: Tensor) -> None:
+        self.task(*self.decide(metric, preds, target)).diagnose(metric, preds, target)

@@ -1,0 +1,1 @@
+from .mean_squared_error import MeanSquaredError as MeanSquaredError
