@@ -529,14 +529,20 @@ def _bad_arguments(metric: Metric, method: str) -> Callable[[Batch], Any] | None
 
 def _fails_late(metric: Metric, method: str) -> Callable[[Batch], Any] | None:
     """The last of the metric's statistics is measured, and then fails."""
-    leaf = leaves(metric)[-1]
-    cls: Any = type(leaf)
-    if cls.measure is not Metric.measure:
-        measure = leaf.measure
-        leaf.__dict__["measure"] = lambda *args, **kwargs: (measure(*args, **kwargs), _fail())
-    else:  # the classic way: its states are changed by then
-        leaf.__class__ = type(cls.__name__, (cls,), {"update": lambda self, *a, **k: (cls.update(self, *a, **k), _fail())})
+    last = type(leaves(metric)[-1])
+    for leaf in leaves(metric):
+        if type(leaf) is last:  # several of one class may share what one of them measures
+            _spoil_update(leaf)
     return functools.partial(call, getattr(metric, method))
+
+
+def _spoil_update(metric: Metric) -> None:
+    cls: Any = type(metric)
+    if cls.measure is not Metric.measure:
+        measure = metric.measure
+        metric.__dict__["measure"] = lambda *args, **kwargs: (measure(*args, **kwargs), _fail())
+    else:  # the classic way: its states are changed by then
+        metric.__class__ = type(cls.__name__, (cls,), {"update": lambda self, *a, **k: (cls.update(self, *a, **k), _fail())})
 
 
 def _fails_in_merge(metric: Metric, method: str) -> Callable[[Batch], Any] | None:

@@ -1,0 +1,55 @@
+"""Every public metric obeys every law, on every example of it."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import epochal
+from epochal import testing
+from epochal.metric import Metric
+from tests.laws.examples import ABSTRACT, EXAMPLES, ROOMS
+
+
+def discovered() -> dict[str, type[Metric]]:
+    """Every metric that the library or a domain of it exports."""
+    found = {}
+    for room in ROOMS:
+        module = getattr(epochal, room) if room else epochal
+        for name in module.__all__:
+            exported = getattr(module, name)
+            if inspect.isclass(exported) and issubclass(exported, Metric):
+                found[name] = exported
+    return found
+
+
+PUBLIC = discovered()
+CASES = [example for name in PUBLIC if EXAMPLES.get(name) for example in EXAMPLES[name]]
+
+
+def test_every_metric_has_an_example():
+    missing = sorted(set(PUBLIC) - set(EXAMPLES) - ABSTRACT)
+    assert not missing, f"no example in tests/laws/examples.py for {', '.join(missing)}"
+
+
+def test_every_example_is_of_a_metric():
+    stale = sorted(set(EXAMPLES) - set(PUBLIC))
+    assert not stale, f"examples of what the library does not export: {', '.join(stale)}"
+
+
+def test_rooms_are_all_that_export_metrics():
+    rooms = {name for name in epochal.__all__ if inspect.ismodule(getattr(epochal, name))} - {"training", "testing", "functional"}
+    assert rooms <= set(ROOMS), f"add {rooms - set(ROOMS)} to ROOMS in tests/laws/examples.py"
+
+
+@pytest.mark.parametrize("example", CASES, ids=str)
+def test_laws(example):
+    """All of them, so that one report names every law that is broken."""
+    broken = []
+    for name, law in testing.LAWS.items():
+        try:
+            law(example.case())
+        except Exception as error:  # the law's own message, or what the metric raised
+            broken.append(f"{name}: {type(error).__name__}: {error}")
+    assert not broken, "\n".join(broken)
