@@ -1,0 +1,172 @@
+"""Several metrics that take the same batches, as one: what a collection and a formula have in common.
+
+A statistic that metrics share (:meth:`~epochal.metric.Metric.statistic`: declared, never guessed from data) is measured once for a
+batch, merged once into each state that several of them hold, and what they derive from it is derived once. States are never
+changed in place, so two metrics hold the same one by holding the same objects; one that was updated or reset alone holds other
+objects, and merges for itself. So nothing links the metrics: each behaves as if it were alone, whatever is called on it.
+
+All of them take a batch, or none: everything is measured, merged and read before the first state is written.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from epochal import check
+from epochal.metric import Metric, State, all_or_none, exchanged, synced
+from epochal.states import Snapshot
+
+__all__ = ["Together"]
+
+
+class Together:
+    """A plan of who shares what, for distinct metrics; valid until :meth:`fits` says otherwise."""
+
+    def __init__(self, owner: object, metrics: Sequence[Metric], share: bool = True) -> None:
+        self.owner = type(owner).__name__
+        self.metrics = metrics
+        self.configurations = [(metric.measured_by(), metric.device) for metric in self.metrics]
+        self.others: list[Metric] = []  # those whose verbs are their own
+        groups: dict[Any, list[Metric]] = {}
+        for metric in self.metrics:
+            statistic = metric.statistic()
+            if statistic is None:
+                self.others.append(metric)
+            else:
+                groups.setdefault(statistic if share else id(metric), []).append(metric)
+        self.groups = list(groups.values())
+
+    def fits(self, metrics: Sequence[Metric]) -> bool:
+        """Whether these are the metrics of the plan, and still measure what they measured when it was made."""
+        if len(metrics) != len(self.metrics):
+            return False
+        for metric, known, (config, device) in zip(metrics, self.metrics, self.configurations, strict=True):
+            if metric is not known or metric.measured_by() != config or metric.device != device:
+                return False
+        return True
+
+    # --- the verbs -------------------------------------------------------------------------------------------------------
+
+    def update(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        given = self.accepted(kwargs)
+        if torch.compiler.is_compiling():  # the graph's compiler finds what is common by itself
+            for metric in self.metrics:
+                metric.update(*args, **given(metric))
+            return
+        steps = [Step(group, args, given(group[0])) for group in self.groups]
+        with all_or_none(self.others):
+            for metric in self.others:
+                metric.update(*args, **given(metric))
+        for step in steps:
+            step.take()
+
+    def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[Metric, Any]:
+        given = self.accepted(kwargs)
+        if torch.compiler.is_compiling():
+            return {metric: metric.forward(*args, **given(metric)) for metric in self.metrics}
+        steps = [Step(group, args, given(group[0])) for group in self.groups]
+        values = dict(_values(steps))
+        with all_or_none(self.others):
+            for metric in self.others:
+                values[metric] = metric(*args, **given(metric))
+        for step in steps:
+            step.take()
+        return values
+
+    def of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[Metric, Any]:
+        given = self.accepted(kwargs)
+        values = {metric: metric.of(*args, **given(metric)) for metric in self.others}
+        for group in self.groups:
+            measured, derive = group[0].measured(args, given(group[0])), Derivations()
+            values.update((m, m.read(derive(m, measured.state), measured.double)) for m in group)
+        return values
+
+    def compute(self) -> dict[Metric, Any]:
+        with synced(metric for metric in self.metrics if not metric.is_computed()):
+            values = {metric: metric.compute() for metric in self.others}
+            for group in self.groups:
+                derive = Derivations()
+                values.update((metric, metric.computed(derive)) for metric in group)
+        return values
+
+    # --- keyword arguments ------------------------------------------------------------------------------------------------
+
+    def accepted(self, kwargs: Mapping[str, Any]) -> Callable[[Metric], Mapping[str, Any]]:
+        """Which of the keyword arguments a metric takes, by its signature; one that none takes is an error."""
+        if not kwargs:
+            return lambda _: kwargs
+        takes = {metric: keywords(_verb(type(metric))) for metric in self.metrics}
+        if all(names is not None for names in takes.values()):
+            known = {name for names in takes.values() for name in names or ()}
+            check.unknown_arguments(self.owner, {k: v for k, v in kwargs.items() if k not in known}, known)
+
+        def given(metric: Metric) -> Mapping[str, Any]:
+            names = takes[metric]
+            return kwargs if names is None else {k: v for k, v in kwargs.items() if k in names}
+
+        return given
+
+
+class Step:
+    """A batch on its way into the metrics of one statistic: measured and merged, not written yet."""
+
+    def __init__(self, group: Sequence[Metric], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        self.measured = group[0].measured(args, kwargs)
+        self.batch = self.measured.detached()
+        self.after: list[tuple[Metric, Snapshot]] = []
+        states: list[tuple[Metric, Snapshot]] = []
+        for metric in group:
+            after = next((merged for like, merged in states if metric.is_like(like)), None)
+            if after is None:
+                after = metric.after(self.batch)
+                states.append((metric, after))
+            self.after.append((metric, after))
+
+    def take(self) -> None:
+        for metric, after in self.after:
+            metric.take(after, self.batch)
+
+
+class Derivations:
+    """What the metrics of one statistic derive from a state, each derivation made once."""
+
+    def __init__(self) -> None:
+        self.known: list[tuple[Any, State, dict[str, Any]]] = []
+
+    def __call__(self, metric: Metric, state: State) -> dict[str, Any]:
+        function = type(metric).derive
+        for known, of, derived in self.known:
+            if known is function and (of is state or all(of[name] is field for name, field in state.items())):
+                return derived
+        derived = metric.derived(state)
+        self.known.append((function, state, derived))
+        return derived
+
+
+def _values(steps: Sequence[Step]) -> Iterator[tuple[Metric, Any]]:
+    """Each metric's value of the batch: of all processes' batches, in one exchange, for those that synchronise steps."""
+    merged = exchanged({metric: step.batch for step in steps for metric, _ in step.after if metric.dist_sync_on_step})
+    for step in steps:
+        derive = Derivations()
+        for metric, _ in step.after:
+            shown = merged.get(metric, step.measured)
+            yield metric, metric.read(derive(metric, shown.state), shown.double)
+
+
+def _verb(cls: type[Metric]) -> Callable[..., Any]:
+    """What says which arguments an update takes."""
+    return cls.measure if cls.update is Metric.update else cls.update
+
+
+@functools.cache
+def keywords(verb: Callable[..., Any]) -> frozenset[str] | None:
+    """The names of the arguments that a method takes; None: any."""
+    parameters = list(inspect.signature(verb).parameters.values())[1:]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
