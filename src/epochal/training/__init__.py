@@ -1,0 +1,17 @@
+"""Training on Lightning Fabric, under the names of Lightning: ``import epochal.training as pl``."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["callbacks", "loggers"],
+    submod_attrs={
+        "callbacks.callback": ["Callback"],
+        "datamodule": ["LightningDataModule"],
+        "logbook": ["Logbook"],
+        "module": ["LightningModule"],
+        "rank_zero": ["rank_zero_only"],
+        "seed": ["seed_everything"],
+        "trainer": ["Trainer"],
+    },
+)

@@ -1,0 +1,6 @@
+"""Callbacks."""
+
+from epochal.training.callbacks.callback import Callback
+from epochal.training.callbacks.progress import ProgressBar, TQDMProgressBar
+
+__all__ = ["Callback", "ProgressBar", "TQDMProgressBar"]

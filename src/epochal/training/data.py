@@ -1,0 +1,204 @@
+"""Which samples a process gets, and how batches reach its device.
+
+Training: each epoch's order is a function of seed and epoch alone, so that any number of processes sees the same global batches; it is
+padded to equal shares, as ``DistributedSampler`` does. Evaluation: shares without padding or repetition, so that each sample counts once.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sampler, SequentialSampler
+from torch.utils.data.distributed import DistributedSampler
+
+from epochal import check
+
+
+@dataclass(frozen=True)
+class Share:
+    """This process's place among all."""
+
+    rank: int = 0
+    world: int = 1
+    seed: int = 0
+
+
+class TrainingOrder(Sampler[int]):
+    """One process's share of an epoch's order: elements ``rank::world`` of it, padded from its start."""
+
+    def __init__(self, source: Sized, share: Share, shuffle: bool) -> None:
+        self.source, self.share, self.shuffle = source, share, shuffle
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The order depends on it."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        length, world = len(self.source), self.share.world
+        if isinstance(self.source, Sampler):  # the user's own: drawn with one seed on all ranks
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.share.seed + self.epoch)
+                order = list(self.source)
+        elif self.shuffle:
+            generator = torch.Generator().manual_seed(self.share.seed + self.epoch)
+            order = torch.randperm(length, generator=generator).tolist()
+        else:
+            order = list(range(length))
+        short = len(order) and -len(order) % world
+        order += list(itertools.islice(itertools.cycle(order), short))
+        return iter(order[self.share.rank :: world])
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.source) / self.share.world)
+
+
+class EvaluationShare(Sampler[int]):
+    """One process's share of a sampler's order: no padding, no repetition, so it may be one shorter than another's, or empty."""
+
+    def __init__(self, order: Sampler[int], share: Share) -> None:
+        self.order, self.share = order, share
+
+    def __iter__(self) -> Iterator[int]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.share.seed)
+            order = list(self.order)
+        return iter(order[self.share.rank :: self.share.world])
+
+    def __len__(self) -> int:
+        return max(0, math.ceil((len(self.order) - self.share.rank) / self.share.world))  # type: ignore[arg-type]
+
+
+class EveryNth:
+    """One process's share of a stream: every ``world``-th batch."""
+
+    def __init__(self, loader: Iterable[Any], share: Share) -> None:
+        self.loader, self.share = loader, share
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.islice(iter(self.loader), self.share.rank, None, self.share.world)
+
+    def __len__(self) -> int:
+        return max(0, math.ceil((len(self.loader) - self.share.rank) / self.share.world))  # type: ignore[arg-type]
+
+
+def for_training(loader: Any, share: Share, replace: bool) -> Any:
+    """The loader with this process's share of each epoch; one that can't be divided is left as it is."""
+    sampler = _sampler_of(loader)
+    if sampler is None or isinstance(sampler, DistributedSampler | TrainingOrder) or not replace:
+        return loader
+    if type(sampler) is SequentialSampler:
+        return with_sampler(loader, TrainingOrder(sampler.data_source, share, shuffle=False)) if share.world > 1 else loader
+    if type(sampler) is RandomSampler and not sampler.replacement and sampler.num_samples == len(sampler.data_source):
+        if sampler.generator is not None:
+            share = Share(share.rank, share.world, sampler.generator.initial_seed())
+        return with_sampler(loader, TrainingOrder(sampler.data_source, share, shuffle=True))
+    if share.world > 1 and isinstance(sampler, Sized):
+        return with_sampler(loader, TrainingOrder(sampler, share, shuffle=False))
+    return loader
+
+
+def for_evaluation(loader: Any, share: Share, replace: bool) -> Any:
+    """The loader with this process's share: each sample on one process, once."""
+    if share.world == 1 or not replace:
+        return loader
+    sampler = _sampler_of(loader)
+    if sampler is None:
+        return EveryNth(loader, share)
+    if isinstance(sampler, DistributedSampler):
+        sampler = SequentialSampler(sampler.dataset)  # type: ignore[arg-type]  # it has a length, or it would not have worked
+    return with_sampler(loader, EvaluationShare(sampler, share))
+
+
+def with_sampler(loader: DataLoader[Any], sampler: Sampler[int]) -> DataLoader[Any]:
+    """The same loader, of whatever class, in another order."""
+    twin = copy.copy(loader)
+    twin.__dict__["_iterator"] = None  # workers are not shared; DataLoader refuses an assignment after its __init__
+    twin.__dict__["sampler"] = sampler
+    if loader.batch_sampler is not None:
+        twin.__dict__["batch_sampler"] = copy.copy(loader.batch_sampler)
+        twin.batch_sampler.sampler = sampler  # type: ignore[union-attr]
+    return twin
+
+
+def _sampler_of(loader: Any) -> Sampler[int] | None:
+    """What orders the samples of a loader; None where nothing can be put in its place."""
+    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
+        return None
+    batches = loader.batch_sampler
+    found = loader.sampler if batches is None else getattr(batches, "sampler", None)
+    return found if isinstance(found, Sampler) else None
+
+
+def set_epoch(loader: Any, epoch: int) -> None:
+    """Tell the sampler which epoch's order is wanted."""
+    for holder in (getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)):
+        for sampler in (holder, getattr(holder, "sampler", None)):
+            if hasattr(sampler, "set_epoch"):
+                sampler.set_epoch(epoch)
+
+
+def length(loader: Any) -> float:
+    """How many batches; infinity where nobody knows."""
+    try:
+        return len(loader)
+    except (TypeError, NotImplementedError):
+        return math.inf
+
+
+def limited(total: float, limit: float | int | None, flag: str) -> float:
+    """How many batches a ``limit_*_batches`` leaves: a whole number counts batches, a fraction is one of all."""
+    if limit is None:
+        return total
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or limit < 0:
+        check.fail("Trainer", f"{flag} is {limit!r}", "a number of batches or a fraction in [0, 1] is needed")
+    if isinstance(limit, int):
+        return min(total, limit)
+    if limit > 1:
+        check.fail(
+            "Trainer", f"{flag} is {limit!r}", "a fraction in [0, 1] is needed", f"Pass {flag}={int(limit)} to count batches."
+        )
+    if math.isinf(total):
+        return total if limit == 1.0 else 0 if limit == 0.0 else _no_fraction(flag)
+    return int(total * limit)
+
+
+def _no_fraction(flag: str) -> float:
+    check.fail("Trainer", f"{flag} is a fraction", "the loader has no length", "Pass a number of batches.")
+
+
+def named_loaders(loaders: Any) -> dict[str, Any]:
+    """One loader, a list or a dict of them, by the ending that their keys get."""
+    if loaders is None:
+        return {}
+    if isinstance(loaders, Mapping):
+        return {f"/{name}": loader for name, loader in loaders.items()}
+    if isinstance(loaders, list | tuple) and loaders and all(_is_loader(item) for item in loaders):
+        return {f"/dataloader_idx_{i}": loader for i, loader in enumerate(loaders)}
+    return {"": loaders}
+
+
+def _is_loader(item: Any) -> bool:
+    return isinstance(item, DataLoader) or (
+        isinstance(item, Iterable) and not isinstance(item, torch.Tensor | str | list | tuple | dict)
+    )
+
+
+def mover(owner: Any, base: type, device: torch.device) -> Callable[[Any, int], Any] | None:
+    """How batches reach the device: None where there is nothing to do."""
+    names = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+    changed = [name for name in names if getattr(type(owner), name) is not getattr(base, name)]
+    if not changed and device.type == "cpu":
+        return None
+    before, to_device, after = (getattr(owner, name) for name in names)
+
+    def move(batch: Any, dataloader_idx: int) -> Any:
+        return after(to_device(before(batch, dataloader_idx), device, dataloader_idx), dataloader_idx)
+
+    return move

@@ -1,0 +1,327 @@
+"""What one logged key accumulates: numbers by their reduction, or a metric.
+
+A number on the CPU is added up at once, in float64. One on an accelerator stays there: it is copied, appended to a short list, and
+folded in blocks, so that ``self.log`` never waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Number
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from epochal import check
+from epochal.metric import Metric, State, metric_of
+
+if TYPE_CHECKING:
+    from epochal.training.logbook import Logbook, Scope
+
+REDUCTIONS: dict[Any, str] = {
+    **{name: name for name in ("mean", "sum", "min", "max")},
+    "avg": "mean",
+    torch.mean: "mean",
+    torch.sum: "sum",
+    torch.min: "min",
+    torch.max: "max",
+    sum: "sum",
+    min: "min",
+    max: "max",
+}
+BLOCK = 128  # values that wait on a device before they are folded into one
+ACCEPTED = "a number, a tensor of one element or one dimension, a Metric, a MetricCollection or what one returned is needed"
+
+
+NAMES = (
+    "prog_bar",
+    "logger",
+    "on_step",
+    "on_epoch",
+    "reduce_fx",
+    "enable_graph",
+    "sync_dist",
+    "sync_dist_group",
+    "add_dataloader_idx",
+    "metric_attribute",
+    "rank_zero_only",
+)
+
+
+class Entry:
+    """A key of one hook and loader: what was declared by the first call, and where its values go."""
+
+    def __init__(self, book: Logbook, scope: Scope, name: str, args: tuple[Any, ...]) -> None:
+        said = dict(zip(NAMES, args, strict=True))
+        self.book, self.scope, self.name, self.args = book, scope, name, args
+        self.prog_bar: bool = bool(said["prog_bar"])
+        self.to_logger: bool = said["logger"] is not False
+        self.on_step: bool = scope.rule.on_step if said["on_step"] is None else bool(said["on_step"])
+        self.on_epoch: bool = scope.rule.on_epoch if said["on_epoch"] is None else bool(said["on_epoch"])
+        self.sync_dist: bool | None = said["sync_dist"]
+        self.alone: bool = bool(said["rank_zero_only"])
+        suffix = scope.suffix if said["add_dataloader_idx"] else ""
+        forked = self.on_step and self.on_epoch
+        self.key = name + suffix
+        self.step_key = f"{name}_step{suffix}" if forked else self.key
+        self.epoch_key = f"{name}_epoch{suffix}" if forked else self.key
+        self.forked = forked
+        self.last: Any = None  # the latest value, for the step
+        self.at = -1  # the step it belongs to
+        self.sent = True
+        self.seen = False  # in this epoch
+        self.done = False  # its epoch's value is out
+        self.left = 0  # the epoch of a value that the next one has not replaced
+        self.ghost = False  # declared by another rank
+
+    def add(self, value: Any, batch_size: int | None) -> None:
+        """Take one call's value."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """Begin a new epoch."""
+        self.left = self.book.epoch
+        self.seen = self.done = False
+
+    def declaration(self) -> tuple[Any, ...]:
+        """What must be the same on all ranks."""
+        return (self.name, *self.args[:4], self.sync_dist is False, self.args[8])
+
+    def stamp(self, value: Any) -> None:
+        self.last, self.at, self.sent, self.seen = value, self.book.step, False, True
+
+
+class ScalarEntry(Entry):
+    """Numbers, reduced by "mean" (weighted by batch size), "sum", "min", "max" or a function of all of them."""
+
+    def __init__(self, book: Logbook, scope: Scope, name: str, args: tuple[Any, ...], value: Any) -> None:
+        super().__init__(book, scope, name, args)
+        reduce_fx = args[4].lower() if isinstance(args[4], str) else args[4]
+        self.function: Callable[..., Any] | None = None
+        if reduce_fx in REDUCTIONS:
+            self.kind = REDUCTIONS[reduce_fx]
+        elif callable(reduce_fx):
+            self.kind, self.function = "function", reduce_fx
+        else:
+            check.choice(f"self.log({name!r})", "reduce_fx", reduce_fx, ["mean", "sum", "min", "max", "a callable"])
+        self.dtype = torch.float64 if isinstance(value, Tensor) and value.dtype == torch.float64 else torch.float32
+        self.plain = self.kind == "mean"  # the one that needs weights, and the one that is common
+        self.reset()
+
+    def declaration(self) -> tuple[Any, ...]:
+        function = self.function
+        return (*super().declaration(), self.kind, getattr(function, "__qualname__", str(function)) if function else None)
+
+    def reset(self) -> None:
+        super().reset()
+        self.total, self.weight = 0.0, 0.0
+        self.values: list[float] = []  # of "min", "max": the extreme alone
+        self.waiting: list[tuple[Tensor, float]] = []
+
+    def add(self, value: Any, batch_size: int | None) -> None:
+        book = self.book
+        if isinstance(value, Tensor):
+            if metric_of(value) is not None:
+                _changed(self, "a metric's value")
+            samples = value.numel()
+            if samples != 1:
+                value, batch_size = self._of_samples(value), batch_size or samples
+            if not value.is_cpu or book.defers:
+                self._wait(value, batch_size)
+                return
+            value = value.item()
+        else:
+            value = _number(self.name, value)
+        self.last, self.at, self.sent, self.seen = value, book.step, False, True
+        if self.on_epoch:
+            if self.plain:
+                weight = batch_size or book.batch_size(self.name)
+                self.total += value * weight
+                self.weight += weight
+            else:
+                self._fold(value)
+
+    def _of_samples(self, value: Tensor) -> Tensor:
+        if value.ndim != 1 or not value.is_floating_point() or not value.numel():
+            check.fail(
+                f"self.log({self.name!r})",
+                f"value is a tensor of shape {check.shape(value)} and dtype {value.dtype}",
+                "one element, or one dimension of floats (a value per sample) is needed",
+                "Pass value.mean(), or log the metric that it came from.",
+            )
+        return value if self.function is not None else torch.stack([getattr(value, self.kind)()])[0]
+
+    def _wait(self, value: Tensor, batch_size: int | None) -> None:
+        value = value.detach().clone()  # the user may change it in place
+        self.stamp(value if value.numel() == 1 else value.mean())
+        if not self.on_epoch:
+            return
+        weight = (batch_size or self.book.batch_size(self.name)) if self.plain else 1
+        self.waiting.append((value, weight))
+        if len(self.waiting) >= BLOCK and self.function is None:
+            self._fold_block()
+
+    def _fold_block(self) -> None:
+        values = torch.stack([value.reshape(()) for value, _ in self.waiting])
+        values = values if values.device.type == "mps" else values.double()
+        if self.plain:
+            weights = torch.tensor([weight for _, weight in self.waiting], dtype=values.dtype, device=values.device)
+            total = sum(weight for _, weight in self.waiting)
+            self.waiting = [((values * weights).sum() / total, total)]
+        else:
+            self.waiting = [(getattr(values, self.kind)(), 1)]
+
+    def _fold(self, value: float) -> None:
+        if self.kind == "sum":
+            self.total += value
+        elif self.kind == "function" or not self.values:
+            self.values.append(value)
+        elif self.values[0] == self.values[0]:  # a NaN stays
+            better = value < self.values[0] if self.kind == "min" else value > self.values[0]
+            if better or value != value:
+                self.values[0] = value
+
+    def settle(self, numbers: Sequence[list[float]]) -> None:
+        """Fold in what waited on the device, read in one transfer with that of other keys."""
+        for (_, weight), row in zip(self.waiting, numbers, strict=True):
+            for value in row:
+                if self.plain:
+                    self.total += value * weight
+                    self.weight += weight
+                else:
+                    self._fold(value)
+        self.waiting = []
+
+    def folded(self) -> tuple[float, float, list[float]]:
+        """What merges over ranks."""
+        return self.total, self.weight, self.values
+
+    def result(self, folded: tuple[float, float, list[float]]) -> Tensor:
+        total, weight, values = folded
+        if self.kind == "mean":
+            return torch.tensor(total / weight if weight else float("nan"), dtype=self.dtype)
+        if self.kind == "sum":
+            return torch.tensor(total, dtype=self.dtype)
+        if self.function is None:
+            return torch.tensor(values[0], dtype=self.dtype)
+        return torch.as_tensor(self.function(torch.tensor(values, dtype=self.dtype)))
+
+
+def fold(kind: str, a: tuple[float, float, list[float]], b: tuple[float, float, list[float]]) -> tuple[float, float, list[float]]:
+    """Merge what two ranks have of one key."""
+    values = [*a[2], *b[2]]
+    if kind in ("min", "max") and values:
+        tensor = torch.tensor(values, dtype=torch.float64)
+        values = [(tensor.min() if kind == "min" else tensor.max()).item()]
+    return a[0] + b[0], a[1] + b[1], values
+
+
+class MetricEntry(Entry):
+    """A metric, or one of the keys of its result: the epoch's value is its ``compute`` over all of the epoch's data."""
+
+    def __init__(
+        self, book: Logbook, scope: Scope, name: str, args: tuple[Any, ...], metric: Any, path: tuple[Any, ...], where: str | None
+    ) -> None:
+        super().__init__(book, scope, name, args)
+        self.metric, self.path = metric, path
+        self.where = where  # its name in the module: None for a formula that was built on the way
+        self.taken: Any = None  # a value that was final when it was logged
+
+    def declaration(self) -> tuple[Any, ...]:
+        return (*super().declaration(), self.where, self.path)
+
+    def reset(self) -> None:
+        super().reset()
+        self.taken = None
+
+    def add(self, value: Any, batch_size: int | None) -> None:  # noqa: ARG002  # a metric weighs by itself
+        book = self.book
+        if isinstance(value, Tensor):
+            found = metric_of(value)
+            if found is None:
+                _changed(self, "a plain number")
+            metric, path = found
+        else:
+            metric, path = value, ()
+            if not hasattr(metric, "compute"):
+                _changed(self, f"a {type(value).__name__}")
+        if metric is not self.metric:
+            self._renew(metric)
+        self.seen = True
+        if self.scope.rule.epoch_only:
+            self.taken = book.taken(metric, value if path or isinstance(value, Tensor) else None)
+        elif self.on_step:
+            step = value if isinstance(value, Tensor) else follow(book.batch_value(metric), self.path)
+            if isinstance(step, Tensor) and step.numel() == 1:
+                self.stamp(step.detach())
+
+    def _renew(self, metric: Any) -> None:
+        """A formula may be built anew at each step; two metrics of the module under one key are a mistake."""
+        if self.where is not None or self.book.where(metric) is not None:
+            _changed(self, f"another {type(metric).__name__}")
+        self.metric = metric
+
+
+def follow(value: Any, path: Sequence[Any]) -> Any:
+    """The part of a result that the keys lead to."""
+    for key in path:
+        value = value[key]
+    return value
+
+
+def expanded(name: str, value: Any) -> dict[str, Any]:
+    """A result as keys: a dict gives its own, a vector one for each element; a matrix or a curve stays whole."""
+    if isinstance(value, Mapping):
+        out: dict[str, Any] = {}
+        for key, item in value.items():
+            out.update(expanded(str(key), item))
+        return out
+    if isinstance(value, Tensor) and value.ndim == 1 and value.numel() > 1:
+        return {f"{name}_{i}": item for i, item in enumerate(value.unbind())}
+    return {name: value.reshape(()) if isinstance(value, Tensor) and value.numel() == 1 else value}
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, Number) and not isinstance(value, complex):
+        return float(value)  # type: ignore[arg-type]  # numpy's scalars are Numbers, too
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        return float(value.item())
+    raise TypeError(check.message(f"self.log({name!r})", f"value is {_kind(value)}", ACCEPTED, "Pass a float."))
+
+
+def _kind(value: Any) -> str:
+    return f"the string {value!r}" if isinstance(value, str) else f"a {type(value).__name__}"
+
+
+def _changed(entry: Entry, came: str) -> NoReturn:
+    was = "a number" if isinstance(entry, ScalarEntry) else f"the metric {entry.where or 'that a formula built'}"
+    raise ValueError(
+        check.message(
+            f"self.log({entry.name!r})", f"value is {came}", f"this key was {was} before", "Use one key for one quantity."
+        )
+    )
+
+
+class Scalars(Metric):
+    """All numbers of an epoch as one metric: a table by key, whose merge is a union by name.
+
+    A rank that logged nothing under a key contributes nothing to it; a key that two ranks declared differently is an error on all.
+    """
+
+    def merge(self, a: State, b: State) -> State:
+        table = dict(a["table"])
+        for key, (declared, folded) in b["table"].items():
+            if key not in table:
+                table[key] = (declared, folded)
+                continue
+            other, before = table[key]
+            if other != declared:
+                check.fail(
+                    f"self.log({key[2]!r})",
+                    f"in {key[0]} one rank declared {declared}",
+                    f"another declared {other}",
+                    "Log a key with the same arguments on all ranks.",
+                )
+            table[key] = (declared, folded if before is None else fold(declared[-2], before, folded))
+        return {"table": table, "touched": a["touched"] | b["touched"]}

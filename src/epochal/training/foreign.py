@@ -1,0 +1,80 @@
+"""Metrics of torchmetrics in our trainer: recognised without importing it, so that a user may change the trainer first.
+
+They synchronise by themselves, in their own ``compute``.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from torch import Tensor, nn
+
+from epochal import metric as ours
+from epochal.metric import Metric
+
+_COUNT, _CACHE, _LAST = "_update_count", "_computed", "_forward_cache"  # where torchmetrics keeps them
+
+
+def is_foreign(value: object) -> bool:
+    return not isinstance(value, Metric) and any(
+        c.__name__ == "Metric" and c.__module__.startswith("torchmetrics.") for c in type(value).__mro__
+    )
+
+
+def is_metric(value: object) -> bool:
+    return isinstance(value, Metric) or (isinstance(value, nn.Module) and is_foreign(value))
+
+
+def is_collection(value: object) -> bool:
+    return isinstance(value, nn.ModuleDict) and any(c.__name__ == "MetricCollection" for c in type(value).__mro__)
+
+
+def leaves(metric: Any) -> list[Any]:
+    if isinstance(metric, Metric):
+        return list(ours.leaves(metric))
+    return [module for module in metric.modules() if is_metric(module)]
+
+
+def batch_value(metric: Any) -> Any:
+    """The value of the last batch."""
+    return metric.batch_value() if isinstance(metric, Metric) else getattr(metric, _LAST, None)
+
+
+def snapshot(metric: Any) -> Any:
+    if isinstance(metric, Metric):
+        return metric.snapshot()
+    state = {name: _copied(value) for name, value in metric.metric_state.items()}
+    return {**state, _COUNT: metric.update_count}
+
+
+def restore(metric: Any, kept: Any) -> None:
+    if isinstance(metric, Metric):
+        metric.restore(kept)
+        return
+    for name, value in kept.items():
+        setattr(metric, name, _copied(value))
+    setattr(metric, _CACHE, None)
+
+
+def joined(metric: Any, parts: list[Any]) -> Any:
+    """The states of several loaders as one, by torchmetrics' own merge."""
+    twin = copy.deepcopy(metric)
+    restore(twin, parts[0])
+    for part in parts[1:]:
+        if part[_COUNT]:
+            other = copy.deepcopy(metric)
+            restore(other, part)
+            count = twin.update_count + other.update_count
+            if twin.update_count:
+                twin.merge_state(other)
+            else:
+                restore(twin, part)
+            setattr(twin, _COUNT, count)
+    return snapshot(twin)
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    return list(value) if isinstance(value, list) else value

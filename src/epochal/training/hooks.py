@@ -1,0 +1,125 @@
+"""The hooks of a run: where logging is possible, what its defaults are there, and who listens.
+
+A :class:`Hook` holds the bound methods of those who overrode it (callbacks first, the module last), looked up once per run: in a
+step an empty hook costs one test, and no hook is called through a string.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from epochal.training.logbook import Logbook, Scope
+
+
+class Rule(NamedTuple):
+    """What ``self.log`` does in a hook: its defaults, and whether only the epoch can be logged there."""
+
+    on_step: bool
+    on_epoch: bool
+    epoch_only: bool = False
+
+
+_STEP, _EVALUATION, _EPOCH = Rule(True, False), Rule(False, True), Rule(False, True, epoch_only=True)
+_IN_TRAINING_STEP = (
+    "training_step training_step_end on_train_batch_start on_train_batch_end on_before_backward backward on_after_backward "
+    "on_before_optimizer_step optimizer_step configure_gradient_clipping on_before_zero_grad optimizer_zero_grad"
+)
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(_IN_TRAINING_STEP.split(), _STEP),
+    **dict.fromkeys(["on_train_start", "on_train_epoch_start", "on_train_epoch_end", "training_epoch_end"], _EPOCH),
+    **{
+        name.format(stage): rule
+        for stage in ("validation", "test")
+        for name, rule in {
+            "{}_step": _EVALUATION,
+            "{}_step_end": _EVALUATION,
+            "on_{}_batch_start": _EVALUATION,
+            "on_{}_batch_end": _EVALUATION,
+            "on_{}_start": _EPOCH,
+            "on_{}_epoch_start": _EPOCH,
+            "on_{}_epoch_end": _EPOCH,
+            "{}_epoch_end": _EPOCH,
+        }.items()
+    },
+}
+
+
+class Hook:
+    """One hook: its name, what a call of it logs into, and the methods to call in order."""
+
+    __slots__ = ("book", "calls", "name", "scope")
+
+    def __init__(self, book: Logbook, name: str, calls: list[Callable[..., Any]], scope: Scope | None = None) -> None:
+        self.book, self.name, self.calls = book, name, calls
+        self.scope = scope or Scope(name, "", None)
+
+    def __bool__(self) -> bool:
+        return bool(self.calls)
+
+    def __call__(self, *args: Any) -> Any:
+        """Call all in order; the module's answer, which is the last, counts."""
+        result = None
+        self.book.scope = self.scope
+        for call in self.calls:
+            result = call(*args)
+        self.book.scope = None
+        return result
+
+
+@dataclass
+class Listeners:
+    """Who may listen to the hooks of a run, and the classes whose defaults do nothing."""
+
+    trainer: Any
+    module: Any
+    callbacks: list[Any]
+    module_base: type
+    callback_base: type
+    book: Logbook
+
+    def hook(self, name: str, stage: str = "", callbacks: bool = True, module: bool = True) -> Hook:
+        """The hook of this name, its log kept under ``stage``: "train", "validate", "test"; none can be kept under ""."""
+        calls: list[Callable[..., Any]] = []
+        if callbacks:
+            calls = self.of_callbacks(name, self.callbacks)
+        if module and overridden(self.module, name, self.module_base):
+            calls.append(getattr(self.module, name))
+        scope = self.book.open_scope(name, stage, RULES[name]) if stage and name in RULES else None
+        return Hook(self.book, name, calls, scope)
+
+    def of_callbacks(self, name: str, callbacks: Iterable[Any]) -> list[Callable[..., Any]]:
+        return [
+            functools.partial(getattr(callback, name), self.trainer, self.module)
+            for callback in callbacks
+            if overridden(callback, name, self.callback_base)
+        ]
+
+
+def overridden(owner: Any, name: str, base: type) -> bool:
+    """Whether a class, or an object itself, defines ``name`` anew, over the one of ``base`` that does nothing."""
+    mine = getattr(owner, name, None)
+    if mine is None:
+        return False
+    return getattr(mine, "__func__", mine) is not getattr(base, name, None)
+
+
+def takes(function: Callable[..., Any]) -> tuple[int, set[str], bool]:
+    """How many positional arguments a hook takes, their names, and whether it takes any number."""
+    parameters = inspect.signature(function).parameters.values()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    names = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return len(positional), names, any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def step_call(step: Callable[..., Any], signature: Callable[..., Any]) -> Callable[[Any, int, int], Any]:
+    """A step as ``call(batch, batch_idx, dataloader_idx)``, whichever of these its author wrote down."""
+    _, names, anything = takes(signature)
+    if "dataloader_idx" in names or anything:
+        return step
+    if "batch_idx" in names or takes(signature)[0] >= 2:
+        return lambda batch, batch_idx, _: step(batch, batch_idx)
+    return lambda batch, _, __: step(batch)

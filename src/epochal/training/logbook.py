@@ -1,0 +1,544 @@
+"""What ``self.log`` does: it records under a key, and at a step's or an epoch's end the keys become rows and dictionaries.
+
+The loop tells the logbook in which hook it is (``scope``), which batch it has (:meth:`Logbook.begin_batch`), and when a step or an
+epoch is over. An epoch's end is two exchanges between processes: :meth:`close_steps` before the epoch-end hooks, so that
+``callback_metrics`` is filled in them, and :meth:`close_hooks` after, for what they logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from epochal import check, dist
+from epochal.metric import Metric, held, metric_of
+from epochal.states import Snapshot
+from epochal.training import foreign
+from epochal.training.batches import BatchSizes, batch_size_of
+from epochal.training.entries import ACCEPTED, NAMES, Entry, MetricEntry, ScalarEntry, Scalars, expanded, follow
+from epochal.training.history import History
+from epochal.training.parking import Parking, Place, identity, joined
+
+Table = dict[tuple[str, int | None, str], tuple[tuple[Any, ...], Any]]
+WHOLE = -1  # in place of a loader: all of a stage
+
+
+class Scope:
+    """One hook, of one loader where there are several: the keys that were logged in it."""
+
+    __slots__ = ("entries", "hook", "loader", "rule", "stage", "suffix")
+
+    def __init__(self, hook: str, stage: str, rule: Any, loader: int | None = None, suffix: str = "") -> None:
+        self.hook, self.stage, self.rule, self.loader, self.suffix = hook, stage, rule, loader, suffix
+        self.entries: dict[str, Entry] = {}
+
+
+class Logbook:
+    """The keys of a run, their values so far, and where they go."""
+
+    def __init__(self, root: nn.Module) -> None:
+        self.parking = Parking(root)
+        self.scope: Scope | None = None  # of the hook that runs now
+        self.scopes: dict[tuple[str, int | None], Scope] = {}
+        self.step = 0  # that a value logged now belongs to
+        self.epoch = 0
+        self.silent = False  # the sanity check
+        self.defers = False  # treat the CPU as a device that must not be waited for
+        self.closing = ""  # the stage whose epoch-end hooks run
+        self.loggers: list[Any] = []
+        self.history = History()
+        self._scalars = Scalars()
+        self._known: dict[str, list[Place]] = {}  # the metrics that ranks have agreed to exchange, by stage
+        self._merged: dict[Place, Any] = {}
+        self._counts: dict[int, int] = {}
+        self._batch: Any = None
+        self._batch_idx = 0
+        self._sizes: BatchSizes | None = None
+        self._size: int | None = None
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all values, as at the start of a run."""
+        self._callback: dict[str, Any] = {}
+        self._logged: dict[str, Any] = {}
+        self._bar: dict[str, Any] = {}
+        self._fresh: dict[str, int] = {}  # the epoch in which a key was last given a value
+        for scope in self.scopes.values():
+            for entry in scope.entries.values():
+                entry.reset()
+                entry.sent = True
+
+    # --- recording -------------------------------------------------------------------------------------------------------
+
+    def open_scope(self, hook: str, stage: str, rule: Any, loader: int | None = None, suffix: str = "") -> Scope:
+        """Where calls of a hook log to; the same again when the hook comes again."""
+        scope = self.scopes.get((hook, loader))
+        if scope is None or scope.suffix != suffix:
+            scope = self.scopes[hook, loader] = Scope(hook, stage, rule, loader, suffix)
+        return scope
+
+    def begin_batch(self, batch: Any, batch_idx: int, sizes: BatchSizes | None) -> None:
+        self._batch, self._batch_idx, self._sizes, self._size = batch, batch_idx, sizes, None
+
+    def end_batches(self) -> None:
+        self._batch, self._size = None, 1  # hooks outside of a batch weigh one
+
+    def batch_size(self, name: str) -> int:
+        """The weight of a mean: looked up once per batch, and only if somebody needs it."""
+        if self._size is None:
+            self._size = self._sizes(self._batch_idx) if self._sizes else batch_size_of(self._batch)
+            if self._size is None:
+                check.fail(
+                    f"self.log({name!r})",
+                    f"the batch is a {type(self._batch).__name__} of unknown size",
+                    "a mean over the epoch weighs by it",
+                    "Pass batch_size=.",
+                )
+        return self._size
+
+    def record(self, name: str, value: Any, args: tuple[Any, ...], batch_size: int | None = None) -> None:
+        """One call of ``log``: a look-up, and an addition."""
+        scope = self.scope
+        if scope is None:
+            _nowhere(name)
+        entry = scope.entries.get(name)
+        if entry is None or entry.args != args:
+            entry = self._declare(scope, name, value, args, batch_size)
+            if entry is None:
+                return
+        entry.add(value, batch_size)
+
+    def record_all(self, values: Mapping[str, Any], args: tuple[Any, ...], batch_size: int | None = None) -> None:
+        """Each value under its own key; a collection gives its members."""
+        for name, value in values.items():
+            self.record(name, value, args, batch_size)
+
+    def _declare(self, scope: Scope, name: str, value: Any, args: tuple[Any, ...], batch_size: int | None) -> Entry | None:
+        """The first call with a key: check it, and decide what the key is. None if it stands for several keys."""
+        if scope.rule is None:
+            raise RuntimeError(_message(name, f"it was called in {scope.hook}", "nothing can be logged there"))
+        if foreign.is_collection(value):
+            self.record_all(value, args, batch_size)
+            return None
+        if isinstance(value, Mapping) and value:
+            self._record_leaves(scope, name, value, args, batch_size)
+            return None
+        before = scope.entries.get(name)
+        if before is not None and not before.ghost:
+            _twice(scope, before, args)
+        if scope.loader is not None and not args[8]:
+            self._check_bare(scope, name)
+        entry = self._new_entry(scope, name, value, args)
+        _check_flags(entry)
+        scope.entries[name] = entry
+        return entry
+
+    def _new_entry(self, scope: Scope, name: str, value: Any, args: tuple[Any, ...]) -> Entry:
+        leaf = value[0] if isinstance(value, list | tuple) and value else value
+        found = metric_of(leaf)
+        if found is None and not foreign.is_metric(value):
+            if not isinstance(value, Tensor) and (isinstance(value, str | list | tuple | Mapping) or value is None):
+                kind = f"the string {value!r}" if isinstance(value, str) else f"a {type(value).__name__}"
+                raise TypeError(_message(name, f"value is {kind}", ACCEPTED))
+            return ScalarEntry(self, scope, name, args, value)
+        metric, path = (value, ()) if found is None else (found[0], found[1] if leaf is value else found[1][:-1])
+        names = self.parking.names_of_leaves(metric, name)
+        self.parking.logged.update(names)
+        return MetricEntry(self, scope, name, args, metric, path, self.parking.name_of(metric))
+
+    def _check_bare(self, scope: Scope, name: str) -> None:
+        """A key without its loader's ending is one loader's alone."""
+        for (hook, loader), other in self.scopes.items():
+            if hook == scope.hook and loader != scope.loader and name in other.entries and not other.entries[name].args[8]:
+                fix = "Leave out add_dataloader_idx=False, or give each loader's key its own name."
+                raise ValueError(
+                    _message(name, f"loaders {loader} and {scope.loader} log it", "each key belongs to one loader", fix)
+                )
+
+    def _record_leaves(self, scope: Scope, name: str, value: Mapping[str, Any], args: tuple[Any, ...], size: int | None) -> None:
+        """A dict that a metric returned: its own keys, with the name before them only where two would clash."""
+        for key, item in value.items():
+            found = metric_of(item)
+            if found is None:
+                raise TypeError(_message(name, "value is a dict of numbers", ACCEPTED, "Pass it to self.log_dict."))
+            other = scope.entries.get(key)
+            clash = isinstance(other, ScalarEntry) or (isinstance(other, MetricEntry) and other.metric is not found[0])
+            self.record(f"{name}_{key}" if clash else key, item, args, size)
+
+    def where(self, metric: Any) -> str | None:
+        return self.parking.name_of(metric)
+
+    def batch_value(self, metric: Any) -> Any:
+        return foreign.batch_value(metric)
+
+    def taken(self, metric: Any, value: Any) -> Any:
+        """What an epoch-end hook logged of a metric: its value if that is final, else its state, to be merged; None before the end."""
+        if not self.closing:
+            return None
+        leaves = foreign.leaves(metric)
+        if all(self._unchanged(leaf) for leaf in leaves):
+            if value is not None:
+                return ("value", value.detach().clone())
+            if all((WHOLE, self.where(leaf)) in self._merged or not leaf.metric_state for leaf in leaves):
+                return ("whole", None)
+        return ("states", {self.where(leaf): foreign.snapshot(leaf) for leaf in leaves if self.where(leaf) is not None})
+
+    def _unchanged(self, leaf: Any) -> bool:
+        count = leaf.update_count
+        return count == self._counts.get(id(leaf), 0) or count == 0  # a user's own reset loses nothing
+
+    # --- steps -----------------------------------------------------------------------------------------------------------
+
+    def step_rows(self, stage: str) -> None:
+        """Send each key's latest value that was not sent, at its own step."""
+        rows: dict[tuple[int, int], dict[str, Any]] = {}
+        for entry in self._entries(stage):
+            if entry.on_step and not entry.sent and entry.to_logger:
+                epoch = self.epoch if entry.seen else entry.left
+                rows.setdefault((entry.at, epoch), {})[entry.step_key] = entry.last
+                entry.sent = True
+        for (step, epoch), row in sorted(rows.items()):
+            self._logged.update(row)
+            self._send(row, step, {"epoch": epoch} if stage == "train" else {})
+
+    def _send(self, row: Mapping[str, Any], step: int, extra: Mapping[str, int]) -> None:
+        if self.silent or not row:
+            return
+        numbers = floats(row)
+        if "step" in numbers:  # a logged "step" is the x-axis
+            step, extra = int(numbers.pop("step")), {}
+        numbers = {**extra, **numbers}
+        self.history.append(numbers, step)
+        for logger in self.loggers:
+            logger.log_metrics(metrics=dict(numbers), step=step)
+
+    # --- stages ----------------------------------------------------------------------------------------------------------
+
+    def begin_stage(self, stage: str, fresh: bool) -> None:
+        """``fresh``: evaluation, whose metrics begin empty and get back after it what they held before."""
+        self.parking.open(fresh)
+        self.results: dict[int | None, dict[str, Any]] = {}
+        self._row: dict[str, Any] = {}
+        if not self.silent:
+            return
+        for entry in self._entries(stage):
+            entry.reset()
+
+    def end_stage(self, stage: str, fresh: bool, loaders: int = 1) -> list[dict[str, float]]:
+        """Bring the metrics back. Returns the epoch's values, for each loader its own and those of all."""
+        self.closing = ""
+        if self.silent:
+            self.parking.undo()
+            self.clear()
+        else:
+            self.parking.close(fresh)
+        shared = self.results.get(None, {})
+        return [floats({**self.results.get(i, {}), **shared}) for i in range(loaders)]
+
+    # --- the epoch's end ---------------------------------------------------------------------------------------------------
+
+    def close_steps(self, stage: str, fresh: bool) -> None:
+        """Before the epoch-end hooks: merge over the ranks what the steps logged, and publish it."""
+        self.end_batches()
+        self.parking.end_steps()
+        open_stage = self.parking.stages[-1]
+        if not fresh:
+            for name in open_stage.touched:
+                open_stage.parts[0, name] = foreign.snapshot(self.parking.metrics[name])
+        entries = {(e.scope.hook, e.scope.loader, e.name): e for e in self._entries(stage) if e.seen}
+        table, self._merged = self._exchange(stage, entries, open_stage.parts)
+        self.parking.present({name for _, name in self._merged}, fresh)
+        self._merge_loaders()
+        self._publish(stage, table, entries)
+        self._counts = {id(metric): metric.update_count for metric in self.parking.metrics.values()}
+        self.closing = stage
+
+    def close_hooks(self, stage: str, step: int, fresh: bool) -> None:
+        """After the epoch-end hooks: merge and publish what they logged, send the epoch's row, and begin anew."""
+        entries = {(e.scope.hook, e.scope.loader, e.name): e for e in self._entries(stage) if e.seen and not e.done}
+        parts: dict[Place, Any] = {}
+        for entry in entries.values():
+            if isinstance(entry, MetricEntry) and entry.taken is not None and entry.taken[0] == "states":
+                parts.update({(WHOLE, name): part for name, part in entry.taken[1].items()})
+        table, merged = self._exchange(f"{stage} hooks", entries, parts)
+        self._merged.update(merged)
+        self._publish(stage, table, entries)
+        self.closing = ""
+        row = {key: value for key, value in self._row.items() if _is_scalar(value)}
+        self._send(row, step, {"epoch": self.epoch})
+        self._row = {}
+        for entry in self._entries(stage):
+            entry.reset()
+        self._merged = {}
+
+    def _entries(self, stage: str) -> Iterable[Entry]:
+        return [entry for scope in self.scopes.values() if scope.stage == stage for entry in scope.entries.values()]
+
+    def _exchange(self, stage: str, entries: Mapping[Any, Entry], parts: Mapping[Place, Any]) -> tuple[Table, dict[Place, Any]]:
+        """Merge a table of keys and the states of metrics over all ranks. The ranks may hold different ones: a union by name."""
+        _settle([entry for entry in entries.values() if isinstance(entry, ScalarEntry)])
+        table: Table = {
+            key: (entry.declaration(), entry.folded() if isinstance(entry, ScalarEntry) else None)
+            for key, entry in entries.items()
+            if not entry.alone
+        }
+        if not dist.available():
+            return table, dict(parts)
+        known = self._known.setdefault(stage, [])
+        mine = Snapshot({"table": table, "touched": set(parts)}, torch.tensor(1))
+        (merged, *states) = dist.exchange([(self._scalars, mine), *self._states(known, parts)])
+        out = self._by_place(known, parts, states)
+        newcomers = sorted(merged.state["touched"] - set(known))
+        if newcomers:  # found out above, on all ranks alike: in the next epochs they take part in the one exchange
+            out.update(self._by_place(newcomers, parts, dist.exchange(self._states(newcomers, parts))))
+            known.extend(newcomers)
+        return merged.state["table"], {place: out[place] for place in out if place in merged.state["touched"]}
+
+    def _states(self, places: Iterable[Place], parts: Mapping[Place, Any]) -> list[tuple[Metric, Snapshot]]:
+        metrics = self.parking.metrics
+        return [
+            (metrics[name], parts.get((loader, name)) or identity(metrics[name]))
+            for loader, name in places
+            if isinstance(metrics.get(name), Metric) and metrics[name].sync_on_compute
+        ]
+
+    def _by_place(self, places: list[Place], parts: Mapping[Place, Any], states: list[Snapshot]) -> dict[Place, Any]:
+        """The merged states by their places; one that does not synchronise, or does so by itself, stays as it is."""
+        rest = iter(states)
+        out: dict[Place, Any] = {}
+        for loader, name in places:
+            metric = self.parking.metrics.get(name)
+            if isinstance(metric, Metric) and metric.sync_on_compute:
+                out[loader, name] = next(rest)
+            elif metric is not None:
+                out[loader, name] = parts.get((loader, name)) or identity(metric)
+        return out
+
+    def _merge_loaders(self) -> None:
+        for name in {name for _, name in self._merged}:
+            parts = [self._merged[place] for place in sorted(self._merged) if place[1] == name]
+            self._merged[WHOLE, name] = joined(self.parking.metrics[name], parts)
+
+    # --- publishing ------------------------------------------------------------------------------------------------------
+
+    def _publish(self, stage: str, table: Table, entries: Mapping[Any, Entry]) -> None:
+        """Turn merged keys into values, on all ranks the same."""
+        self._keep_steps(stage)
+        results: list[tuple[Entry, Any]] = []
+        computed: dict[tuple[int, int | None], Any] = {}
+        own: Table = {
+            key: (e.declaration(), e.folded() if isinstance(e, ScalarEntry) else None) for key, e in entries.items() if e.alone
+        }
+        for key, (declared, folded) in {**table, **own}.items():
+            entry = entries.get(key) or self._ghost(key, declared)
+            if entry is None:
+                continue
+            entry.done = True
+            if not entry.on_epoch:
+                continue
+            if isinstance(entry, ScalarEntry):
+                local = entry.sync_dist is False and entry.seen
+                results.append((entry, entry.result(entry.folded() if local else folded)))
+            elif isinstance(entry, MetricEntry):
+                results.append((entry, self._value(entry, computed)))
+        self._put(results)
+
+    def _value(self, entry: MetricEntry, computed: dict[tuple[int, int | None], Any]) -> Any:
+        how, value = entry.taken or ("parts", None)
+        if how == "value":
+            return value
+        loader = (
+            WHOLE if how != "parts" or (entry.scope.loader is None and entry.scope.rule.epoch_only) else entry.scope.loader or 0
+        )
+        key = (id(entry.metric), loader)
+        if key not in computed:
+            computed[key] = self._compute(entry.metric, loader)
+        return follow(computed[key], entry.path)
+
+    def _compute(self, metric: Any, loader: int) -> Any:
+        """The metric's value over this loader: from merged states, so nothing is communicated."""
+        if not isinstance(metric, Metric):
+            now, part = foreign.snapshot(metric), self._merged.get((loader, self.where(metric) or ""))
+            foreign.restore(metric, part or now)
+            try:
+                return metric.compute()
+            finally:
+                foreign.restore(metric, now)
+        states = {leaf: self._merged.get((loader, self.where(leaf) or "")) or leaf.snapshot() for leaf in foreign.leaves(metric)}
+        with held(states), torch.no_grad():
+            return metric.compute()
+
+    def _ghost(self, key: tuple[str, int | None, str], declared: tuple[Any, ...]) -> Entry | None:
+        """An entry for a key that only other ranks logged."""
+        hook, loader, name = key
+        scope = self.scopes.get((hook, loader))
+        if scope is None:
+            return None
+        _, prog_bar, logger, on_step, on_epoch, _, add_idx, kind, rest = declared
+        args = (prog_bar, logger, on_step, on_epoch, "mean", False, None, None, add_idx, None, False)
+        entry: Entry
+        if kind in ("mean", "sum", "min", "max") and rest is None:
+            entry = ScalarEntry(self, scope, name, (*args[:4], kind, *args[5:]), None)
+        elif kind in self.parking.metrics and isinstance(rest, tuple):
+            entry = MetricEntry(self, scope, name, args, self.parking.metrics[kind], rest, kind)
+            self.parking.logged.add(kind)
+        else:
+            return None
+        entry.ghost = True
+        scope.entries.setdefault(name, entry)
+        return entry
+
+    def _put(self, results: list[tuple[Entry, Any]]) -> None:
+        leaves = [(entry, expanded(entry.epoch_key, value), value) for entry, value in results]
+        seen: dict[str, int] = {}
+        for _, named, _ in leaves:
+            for key in named:
+                seen[key] = seen.get(key, 0) + 1
+        row = dict(self._row)
+        for entry, named, value in leaves:
+            clashing = isinstance(value, Mapping)
+            for leaf, item in named.items():
+                key = f"{entry.epoch_key}_{leaf}" if clashing and seen[leaf] > 1 else leaf
+                if clashing and entry.scope.suffix:
+                    key += entry.scope.suffix
+                self._callback[key] = item
+                self._fresh[key] = self.epoch
+                if entry.prog_bar and _is_scalar(item):
+                    self._bar[key] = item
+                if entry.to_logger:
+                    row[key] = item
+                if _is_scalar(item):
+                    self.results.setdefault(entry.scope.loader, {})[key] = item
+                    if entry.to_logger:
+                        self._logged[key] = item
+            if entry.forked and not clashing:
+                self._callback[entry.key] = value
+                self._fresh[entry.key] = self.epoch
+        self._row = row
+
+    def _keep_steps(self, stage: str) -> None:
+        """Step values stay readable after their epoch."""
+        if stage == "train" and not self.closing:
+            for base, wanted in ((self._callback, _any), (self._logged, _to_logger), (self._bar, _to_bar)):
+                base.update(self._live(wanted))
+
+    def _live(self, wanted: Callable[[Entry], bool], plain: bool = False) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for entry in self._entries("train"):
+            if entry.on_step and entry.seen and entry.last is not None and wanted(entry):
+                out[entry.step_key] = entry.last
+                if plain and entry.forked:
+                    out[entry.key] = entry.last
+        return out
+
+    @property
+    def callback_metrics(self) -> dict[str, Any]:
+        """All keys, as tensors; the step's value of a key while batches run, the epoch's once there is one."""
+        live = {} if self.closing == "train" else self._live(_any, plain=True)
+        return {key: _tensor(value) for key, value in {**self._callback, **live}.items()}
+
+    @property
+    def logged_metrics(self) -> dict[str, Any]:
+        """What goes to the loggers."""
+        live = {} if self.closing == "train" else self._live(_to_logger)
+        return {key: _tensor(value) for key, value in {**self._logged, **live}.items()}
+
+    @property
+    def progress_bar_metrics(self) -> dict[str, float]:
+        """What the progress bar shows, as floats, read in one transfer."""
+        live = {} if self.closing == "train" else self._live(_to_bar)
+        return floats({**self._bar, **live})
+
+    def is_fresh(self, key: str) -> bool:
+        """Whether this epoch gave the key a value: a stale one never decides."""
+        return self._fresh.get(key) == self.epoch
+
+
+def floats(values: Mapping[str, Any]) -> dict[str, float]:
+    """Scalars as Python floats; those on a device in one transfer."""
+    tensors = {key: value for key, value in values.items() if isinstance(value, Tensor)}
+    if not tensors:
+        return dict(values)
+    on_mps = any(value.device.type == "mps" for value in tensors.values())
+    wide = torch.float32 if on_mps else torch.float64
+    read = torch.stack([value.detach().reshape(()).to(wide) for value in tensors.values()]).tolist()
+    numbers = dict(zip(tensors, read, strict=True))
+    return {key: numbers.get(key, value) for key, value in values.items()}
+
+
+def _settle(entries: Iterable[ScalarEntry]) -> None:
+    """Read what waits on a device, for all keys in one transfer."""
+    waiting = [(entry, [value.reshape(-1) for value, _ in entry.waiting]) for entry in entries if entry.waiting]
+    if not waiting:
+        return
+    flat = [part.double() if part.device.type != "mps" else part for _, parts in waiting for part in parts]
+    numbers = torch.cat(flat).tolist()
+    start = 0
+    for entry, parts in waiting:
+        rows = []
+        for part in parts:
+            rows.append(numbers[start : start + part.numel()])
+            start += part.numel()
+        entry.settle(rows)
+
+
+def _any(_: Entry) -> bool:
+    return True
+
+
+def _to_logger(entry: Entry) -> bool:
+    return entry.to_logger
+
+
+def _to_bar(entry: Entry) -> bool:
+    return entry.prog_bar
+
+
+def _is_scalar(value: Any) -> bool:
+    return (not isinstance(value, Tensor) and isinstance(value, int | float)) or (isinstance(value, Tensor) and value.numel() == 1)
+
+
+def _tensor(value: Any) -> Any:
+    return torch.tensor(value, dtype=torch.float32) if isinstance(value, int | float) else value
+
+
+def _check_flags(entry: Entry) -> None:
+    name, hook = entry.name, entry.scope.hook
+    if not (entry.on_step or entry.on_epoch):
+        raise ValueError(_message(name, "on_step and on_epoch are both False", "one of them is needed"))
+    if entry.scope.rule.epoch_only and (entry.on_step or not entry.on_epoch):
+        raise ValueError(_message(name, f"on_step={entry.on_step} in {hook}", "that hook can only log the epoch", "Leave it out."))
+    if "/dataloader_idx_" in name and entry.args[8]:
+        raise ValueError(
+            _message(
+                name, "its name contains '/dataloader_idx_'", "that ending is added by itself", "Pass add_dataloader_idx=False."
+            )
+        )
+
+
+def _twice(scope: Scope, before: Entry, args: tuple[Any, ...]) -> NoReturn:
+    was, now = (
+        ", ".join(f"{name}={value!r}" for name, value, other in zip(NAMES, a, b, strict=True) if value != other)
+        for a, b in ((before.args, args), (args, before.args))
+    )
+    raise ValueError(
+        _message(
+            before.name, f"it was called in {scope.hook} with {now}", f"before with {was}", "Use one set of arguments for a key."
+        )
+    )
+
+
+def _nowhere(name: str) -> NoReturn:
+    raise RuntimeError(
+        _message(name, "it was called outside of a hook that can log", "values belong to a step or an epoch", "Log in a step hook.")
+    )
+
+
+def _message(name: str, came: str, needed: str, fix: str = "") -> str:
+    return check.message(f"self.log({name!r})", came, needed, fix)
+
+
+__all__ = ["Logbook", "Scope"]

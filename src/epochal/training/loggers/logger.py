@@ -1,0 +1,47 @@
+"""Logger: whatever has these methods is one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class Logger:
+    """Takes rows of numbers. Subclasses define ``name``, ``version`` and :meth:`log_metrics`."""
+
+    @property
+    def name(self) -> str | None:
+        """Of the experiment."""
+        return None
+
+    @property
+    def version(self) -> int | str | None:
+        """Of the run."""
+        return None
+
+    @property
+    def save_dir(self) -> str | None:
+        return None
+
+    @property
+    def log_dir(self) -> str | None:
+        return self.save_dir
+
+    @property
+    def experiment(self) -> Any:
+        """What it writes with."""
+        return None
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """One row."""
+        raise NotImplementedError
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """What the run was started with."""
+
+    def save(self) -> None:
+        """Write what is held."""
+
+    def finalize(self, status: str) -> None:  # noqa: ARG002  # "success" or "failed"
+        """The run is over."""
+        self.save()

@@ -1,0 +1,150 @@
+"""State has a scope: the metrics of a module, kept apart per stage and loader.
+
+Validation runs inside the training epoch, and one metric may serve both, or several loaders. Snapshots cost a reference each, so
+every metric of the module is set aside at a stage's begin and brought back at its end. A metric that no step updated belongs to the run
+and is left alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from epochal.metric import WEIGHT, Metric
+from epochal.states import Snapshot
+from epochal.training import foreign
+
+Place = tuple[int, str]  # a loader and the name of a metric in the module
+
+
+@dataclass
+class Stage:
+    """A stage that is open: what the metrics held before it, and what each loader's steps put into them."""
+
+    outer: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    parts: dict[Place, Any] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
+
+
+class Parking:
+    """The metrics of a module by name, and the stages that are open, the innermost last."""
+
+    def __init__(self, root: nn.Module) -> None:
+        self.root = root
+        self.adopted: dict[str, Any] = {}  # logged, but not a part of the module
+        self.metrics: dict[str, Any] = {}
+        self.logged: set[str] = set()
+        self.stages: list[Stage] = []
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look the metrics up again: a module may get new ones at any time."""
+        found = {name: module for name, module in self.root.named_modules() if foreign.is_metric(module)}
+        self.metrics = {**found, **self.adopted}
+        self._names = {id(metric): name for name, metric in self.metrics.items()}
+
+    def name_of(self, metric: Any) -> str | None:
+        return self._names.get(id(metric))
+
+    def adopt(self, name: str, metric: Any) -> None:
+        """A metric that is logged without being a part of the module: a callback's, or one in a plain list."""
+        self.adopted[name] = metric
+        self.metrics[name], self._names[id(metric)] = metric, name
+        for stage in self.stages:
+            stage.counts[name], stage.outer[name] = 0, identity(metric)
+
+    def names_of_leaves(self, metric: Any, key: str) -> list[str]:
+        """The names of the metrics that hold a logged one's state: itself, or those that a formula reads."""
+        names = []
+        for index, leaf in enumerate(foreign.leaves(metric)):
+            name = self.name_of(leaf)
+            if name is None and isinstance(leaf, Metric) and not leaf.metric_state:
+                continue  # a formula of its own, built on the way
+            if name is None:
+                name = f"@{key}.{index}" if index else f"@{key}"
+                self.adopt(name, leaf)
+            names.append(name)
+        return names
+
+    def open(self, fresh: bool) -> None:
+        """Begin a stage; ``fresh``: from empty states (evaluation), else from what is there (training)."""
+        self.refresh()
+        stage = Stage({name: foreign.snapshot(metric) for name, metric in self.metrics.items()})
+        if fresh:
+            for metric in self.metrics.values():
+                metric.reset()
+        self.stages.append(stage)
+        self.begin_steps()
+
+    def begin_steps(self) -> None:
+        """From here on, updates come from steps."""
+        self.stages[-1].counts = {name: metric.update_count for name, metric in self.metrics.items()}
+
+    def end_steps(self) -> None:
+        """Updates from here on come from elsewhere: note who was touched."""
+        stage = self.stages[-1]
+        stage.touched |= {name for name, metric in self.metrics.items() if metric.update_count != stage.counts.get(name, 0)}
+
+    def park(self, loader: int) -> None:
+        """Set what the steps of one loader put in apart, and begin the next with nothing."""
+        self.end_steps()
+        stage = self.stages[-1]
+        for name, metric in self.metrics.items():
+            if metric.update_count != stage.counts.get(name, 0):
+                stage.parts[loader, name] = foreign.snapshot(metric)
+                metric.reset()
+        self.begin_steps()
+
+    def present(self, touched: set[str], fresh: bool) -> None:
+        """For the hooks at the end: each metric holds all loaders of the stage, or what it held before if no step touched it."""
+        stage = self.stages[-1]
+        stage.touched |= touched
+        for name, metric in self.metrics.items():
+            if name in stage.touched:
+                parts = [part for (_, owner), part in sorted(stage.parts.items(), key=lambda item: item[0]) if owner == name]
+                if parts:
+                    foreign.restore(metric, joined(metric, parts))
+            elif fresh:
+                foreign.restore(metric, stage.outer[name])
+        self.begin_steps()
+
+    def close(self, fresh: bool) -> None:
+        """End a stage: what was logged begins anew, or goes back to what it held before; what was not is the user's own."""
+        stage = self.stages.pop()
+        for name in stage.touched:
+            metric = self.metrics[name]
+            if name not in self.logged:
+                if fresh:
+                    foreign.restore(metric, joined(metric, [stage.outer[name], foreign.snapshot(metric)]))
+            elif fresh:
+                foreign.restore(metric, stage.outer[name])
+            else:
+                metric.reset()
+
+    def undo(self) -> None:
+        """End a stage as if it had not been: the sanity check."""
+        for name, snapshot in self.stages.pop().outer.items():
+            foreign.restore(self.metrics[name], snapshot)
+
+
+def joined(metric: Any, parts: list[Any]) -> Any:
+    """Several states of one metric as one."""
+    first, *rest = parts
+    if not isinstance(metric, Metric):
+        return foreign.joined(metric, parts)
+    for part in rest:
+        state = metric.merge({**first.state, WEIGHT: first.updates}, {**part.state, WEIGHT: part.updates})
+        first = Snapshot(state, first.updates + part.updates, first.double or part.double)
+    return first
+
+
+def identity(metric: Any) -> Any:
+    """The state of no data."""
+    now = foreign.snapshot(metric)
+    metric.reset()
+    empty = foreign.snapshot(metric)
+    foreign.restore(metric, now)
+    return empty

@@ -1,0 +1,663 @@
+"""The Trainer: settings and verbs. The loops are in ``fit.py`` and ``evaluate.py``; hardware is Lightning Fabric's work."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import Precision
+from lightning_fabric.strategies import SingleDeviceStrategy
+from lightning_fabric.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+from torch import Tensor
+
+from epochal import check
+from epochal.training import data, optimizers, settings
+from epochal.training.callbacks.callback import Callback
+from epochal.training.callbacks.progress import ProgressBar, TQDMProgressBar
+from epochal.training.evaluate import Evaluation, table
+from epochal.training.fit import Fit
+from epochal.training.history import History
+from epochal.training.hooks import Listeners, overridden
+from epochal.training.logbook import Logbook
+from epochal.training.loggers.csv import CSVLogger
+from epochal.training.module import LightningModule
+
+LOADERS = {"fit": "train_dataloader", "validate": "val_dataloader", "test": "test_dataloader", "predict": "predict_dataloader"}
+STEPS = {"fit": "training_step", "validate": "validation_step", "test": "test_step", "predict": "predict_step"}
+CARRIED = ("current_epoch", "global_step", "batches_done", "should_stop")  # back from a process that was started for a run
+
+
+class Trainer:
+    """Runs a :class:`LightningModule` on any number of devices, and logs what it logs.
+
+    Flags are Lightning's. ``logger``: a logger, several, True or None for a :class:`CSVLogger` (the default for now) in
+    ``default_root_dir``, False for none. ``devices=2`` on a CPU means two processes. A flag that names something not built yet is an error.
+    """
+
+    def __init__(
+        self,
+        *,
+        accelerator: Any = "auto",
+        strategy: Any = "auto",
+        devices: Any = "auto",
+        num_nodes: int = 1,
+        precision: Any = None,
+        logger: Any = None,
+        callbacks: Callback | Iterable[Callback] | None = None,
+        fast_dev_run: int | bool = False,
+        max_epochs: int | None = None,
+        min_epochs: int | None = None,
+        max_steps: int = -1,
+        min_steps: int | None = None,
+        max_time: Any = None,
+        limit_train_batches: int | float | None = None,
+        limit_val_batches: int | float | None = None,
+        limit_test_batches: int | float | None = None,
+        limit_predict_batches: int | float | None = None,
+        overfit_batches: int | float = 0.0,
+        val_check_interval: int | float | None = None,
+        check_val_every_n_epoch: int | None = 1,
+        num_sanity_val_steps: int | None = None,
+        log_every_n_steps: int | None = None,
+        enable_checkpointing: bool | None = None,
+        enable_progress_bar: bool | None = None,
+        enable_model_summary: bool | None = None,
+        accumulate_grad_batches: int = 1,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+        deterministic: bool | str | None = None,
+        benchmark: bool | None = None,
+        inference_mode: bool = True,
+        use_distributed_sampler: bool = True,
+        profiler: Any = None,
+        detect_anomaly: bool = False,
+        barebones: bool = False,
+        plugins: Any = None,
+        sync_batchnorm: bool = False,
+        reload_dataloaders_every_n_epochs: int = 0,
+        default_root_dir: str | os.PathLike[str] | None = None,
+        enable_autolog_hparams: bool = True,
+        model_registry: Any = None,
+        suggest_integrations: bool = True,  # nothing is ever suggested
+        flush_logs_every_n_steps: int = 100,
+        **unknown: Any,
+    ) -> None:
+        flags = {name: value for name, value in locals().items() if name not in ("self", "unknown")}
+        settings.refuse_unknown(unknown, sorted(flags))
+        settings.refuse_unbuilt(flags)
+        check.whole("Trainer", "accumulate_grad_batches", accumulate_grad_batches, 1)
+        if gradient_clip_algorithm is not None:
+            check.choice("Trainer", "gradient_clip_algorithm", gradient_clip_algorithm, ("norm", "value"))
+        self.fast_dev_run = int(fast_dev_run)
+        self.max_epochs, self.min_epochs, self.max_steps, self.min_steps = max_epochs, min_epochs, max_steps, min_steps
+        if max_epochs is None and max_steps == -1:
+            self.max_epochs = 1000
+        self.limit_train_batches, self.limit_val_batches = limit_train_batches, limit_val_batches
+        self.limit_test_batches, self.limit_predict_batches = limit_test_batches, limit_predict_batches
+        self.val_check_interval, self.check_val_every_n_epoch = val_check_interval, check_val_every_n_epoch
+        self.num_sanity_val_steps: float = 2 if num_sanity_val_steps is None else num_sanity_val_steps
+        self.log_every_n_steps = 50 if log_every_n_steps is None else log_every_n_steps
+        self.accumulate_grad_batches = accumulate_grad_batches
+        self.gradient_clip_val, self.gradient_clip_algorithm = gradient_clip_val, gradient_clip_algorithm
+        self.inference_mode, self.use_distributed_sampler = inference_mode, use_distributed_sampler
+        self.detect_anomaly, self.deterministic, self.benchmark = detect_anomaly, deterministic, benchmark
+        self.default_root_dir = os.fspath(default_root_dir) if default_root_dir is not None else os.getcwd()
+        self.enable_autolog_hparams = enable_autolog_hparams
+        if self.fast_dev_run:
+            self._limit_to(self.fast_dev_run)
+        self.fabric = Fabric(
+            accelerator=accelerator, strategy=strategy, devices=devices, num_nodes=num_nodes, precision=precision, plugins=plugins
+        )
+        self.loggers = self._choose_loggers(logger, flush_logs_every_n_steps)
+        self.callbacks = self._choose_callbacks(callbacks, enable_progress_bar)
+        self.stage = ""
+        self.state = "idle"
+        self.current_epoch = self.global_step = self.batches_done = 0
+        self.should_stop = self.sanity_checking = self.is_last_batch = False
+        self.num_training_batches: float = 0
+        self.val_limits: list[float] = []
+        self.optimizers: list[Any] = []
+        self.raw_optimizers: list[Any] = []
+        self.lr_scheduler_configs: list[optimizers.SchedulerConfig] = []
+        self.logbook = Logbook(torch.nn.Module())
+        self.share = data.Share()
+        self.listeners: Listeners
+        self._module: LightningModule | None = None
+        self._wrapped: Any = None
+
+    def _limit_to(self, batches: int) -> None:
+        """``fast_dev_run``: one epoch of a few batches, and nothing is written."""
+        self.max_epochs, self.max_steps, self.num_sanity_val_steps = 1, batches, 0
+        self.limit_train_batches = self.limit_val_batches = self.limit_test_batches = self.limit_predict_batches = batches
+
+    def _choose_loggers(self, logger: Any, flush: int) -> list[Any]:
+        if logger is False or self.fast_dev_run:
+            return []
+        if logger is None or logger is True:
+            return [CSVLogger(self.default_root_dir, flush_logs_every_n_steps=flush)]
+        return list(logger) if isinstance(logger, list | tuple) else [logger]
+
+    def _choose_callbacks(self, callbacks: Any, progress_bar: bool | None) -> list[Any]:
+        chosen = list(callbacks) if isinstance(callbacks, list | tuple) else [] if callbacks is None else [callbacks]
+        bars = [callback for callback in chosen if isinstance(callback, ProgressBar)]
+        if len(bars) > 1 or (bars and progress_bar is False):
+            came = f"{len(bars)} progress bars came" + (" with enable_progress_bar=False" if progress_bar is False else "")
+            check.fail("Trainer", came, "one at most can be shown")
+        if not bars and progress_bar is not False:
+            chosen.append(TQDMProgressBar())
+        return chosen
+
+    # --- verbs -----------------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        model: LightningModule,
+        train_dataloaders: Any = None,
+        val_dataloaders: Any = None,
+        datamodule: Any = None,
+        ckpt_path: Any = None,
+        weights_only: bool | None = None,  # noqa: ARG002  # for ckpt_path
+    ) -> None:
+        """Train: on ``train_dataloaders``, those of the datamodule, or those of the module."""
+        self._refuse_checkpoint(ckpt_path)
+        if hasattr(train_dataloaders, "train_dataloader"):
+            train_dataloaders, datamodule = None, train_dataloaders
+        self._go(self._fit, model, datamodule, "fit", train_dataloaders, val_dataloaders)
+
+    def validate(
+        self,
+        model: LightningModule | None = None,
+        dataloaders: Any = None,
+        ckpt_path: Any = None,
+        verbose: bool = True,
+        datamodule: Any = None,
+        weights_only: bool | None = None,  # noqa: ARG002  # for ckpt_path
+    ) -> list[dict[str, float]]:
+        """One run over the validation data. Returns the epoch's values, a dict for each loader, and prints them."""
+        self._refuse_checkpoint(ckpt_path)
+        return self._results(self._go(self._evaluate, model, datamodule, "validate", dataloaders), verbose)
+
+    def test(
+        self,
+        model: LightningModule | None = None,
+        dataloaders: Any = None,
+        ckpt_path: Any = None,
+        verbose: bool = True,
+        datamodule: Any = None,
+        weights_only: bool | None = None,  # noqa: ARG002  # for ckpt_path
+    ) -> list[dict[str, float]]:
+        """One run over the test data. Returns the epoch's values, a dict for each loader, and prints them."""
+        self._refuse_checkpoint(ckpt_path)
+        return self._results(self._go(self._evaluate, model, datamodule, "test", dataloaders), verbose)
+
+    def predict(
+        self,
+        model: LightningModule | None = None,
+        dataloaders: Any = None,
+        datamodule: Any = None,
+        return_predictions: bool | None = None,
+        ckpt_path: Any = None,
+        weights_only: bool | None = None,  # noqa: ARG002  # for ckpt_path
+    ) -> list[Any] | None:
+        """What ``predict_step`` returned for each batch: a list, or a list of lists for several loaders; this rank's share."""
+        self._refuse_checkpoint(ckpt_path)
+        found = self._go(self._predict, model, datamodule, "predict", dataloaders, return_predictions is not False)
+        return found  # type: ignore[no-any-return]
+
+    def _refuse_checkpoint(self, ckpt_path: Any) -> None:
+        if ckpt_path is not None:
+            raise NotImplementedError(check.message("Trainer", f"ckpt_path is {ckpt_path!r}", "checkpoints are not built yet"))
+
+    def _results(self, results: list[dict[str, float]], verbose: bool) -> list[dict[str, float]]:
+        if verbose and self.is_global_zero and any(results):
+            self.print(table(results))
+        return results
+
+    # --- a run -----------------------------------------------------------------------------------------------------------
+
+    def _go(self, verb: Callable[..., Any], model: LightningModule | None, datamodule: Any, stage: str, *rest: Any) -> Any:
+        """Start the processes of the strategy, and run the verb in each."""
+        module = model if model is not None else self._module
+        if module is None:
+            raise TypeError(check.message(f"Trainer.{stage}", "no model came", "a LightningModule is needed", "Pass it as model=."))
+        if not isinstance(module, LightningModule):
+            raise TypeError(
+                check.message(f"Trainer.{stage}", f"model is a {type(module).__name__}", "an epochal LightningModule is needed")
+            )
+        launcher = self.fabric.strategy.launcher
+        if isinstance(launcher, _MultiProcessingLauncher):
+            return self._back_from(self.fabric.launch(_in_process, self, verb.__name__, module, datamodule, stage, *rest), module)
+        if not isinstance(launcher, _SubprocessScriptLauncher) or not getattr(self, "_launched", False):
+            self.fabric.launch()
+            self._launched = True
+        return verb(module, datamodule, stage, *rest)
+
+    def _back_from(self, report: bytes, module: LightningModule) -> Any:
+        """Rank 0's weights, values and progress, out of the process that was started for the run."""
+        found = torch.load(io.BytesIO(report), weights_only=False)
+        module.load_state_dict(found["weights"])
+        self.__dict__.update(found["progress"])
+        self.logbook.adopt(found["values"])
+        self._module = module
+        return found["result"]
+
+    def report(self, result: Any) -> bytes:
+        """What goes back to the process that started this one."""
+        assert self._module is not None
+        buffer = io.BytesIO()
+        progress = {name: self.__dict__[name] for name in CARRIED}
+        weights = self._module.state_dict()
+        torch.save({"weights": weights, "progress": progress, "values": self.logbook.values(), "result": result}, buffer)
+        return buffer.getvalue()
+
+    def _begin(self, module: LightningModule, datamodule: Any, stage: str) -> None:
+        """All that comes before the loops, in the order that users rely on."""
+        self.state, self.stage = stage, "train" if stage == "fit" else stage
+        if self._module is not module or self.logbook.parking.root is not module:
+            self.logbook = Logbook(module)
+        self._module, self._datamodule = module, datamodule
+        self.should_stop = False
+        book = self.logbook
+        book.clear()
+        book.scopes.clear()
+        book.epoch = self.current_epoch
+        book.loggers = self.loggers if self.is_global_zero else []
+        module.attach(self, book)
+        self._settle_callbacks(module)
+        for owner in (datamodule, module):
+            if owner is not None:
+                if self.local_rank == 0:
+                    owner.prepare_data()
+        self.fabric.barrier()
+        if self.world_size > 1 and self.is_global_zero is False:
+            for logger in self.loggers:
+                logger.experiment  # noqa: B018  # nothing is written on other ranks
+        if datamodule is not None:
+            datamodule.trainer = self
+            datamodule.setup(stage)
+        self.listeners = Listeners(self, module, self.callbacks, LightningModule, Callback, book)
+        self.listeners.hook("setup", module=False)(stage)
+        module.setup(stage)
+        module.configure_model()
+        torch.use_deterministic_algorithms(bool(self.deterministic), warn_only=self.deterministic == "warn")
+        if self.benchmark is not None:
+            torch.backends.cudnn.benchmark = self.benchmark
+        if stage != "fit":
+            module.to(self.device)
+            self._wrapped = None
+
+    def _settle_callbacks(self, module: LightningModule) -> None:
+        more = module.configure_callbacks() or []
+        more = list(more) if isinstance(more, list | tuple) else [more]
+        kept = [callback for callback in self.callbacks if type(callback) not in {type(new) for new in more}]
+        self.callbacks = kept + more
+        for callback in self.callbacks:
+            callback.log, callback.log_dict = module.log, module.log_dict
+
+    def _end(self, stage: str) -> None:
+        assert self._module is not None
+        self.listeners.hook("teardown", module=False)(stage)
+        self._module.teardown(stage)
+        if self._datamodule is not None:
+            self._datamodule.teardown(stage)
+        for logger in self.logbook.loggers:
+            logger.finalize("success")
+        self.stage, self.state = "", "finished"
+
+    def _failed(self, error: BaseException) -> None:
+        if hasattr(self, "listeners"):
+            self.logbook.scope = None
+            self.listeners.hook("on_exception", module=False)(error)
+        for logger in self.logbook.loggers:
+            logger.finalize("failed")
+        self.state = "interrupted"
+
+    def _loaders_of(self, stage: str, given: Any) -> tuple[Any, Any]:
+        """The loaders of a stage and who hands them out: the call, the datamodule, or the module."""
+        assert self._module is not None
+        if given is not None:
+            return given, self._datamodule or self._module
+        for owner in (self._datamodule, self._module):
+            if owner is not None:
+                found = getattr(owner, LOADERS[stage])()
+                if found is not None:
+                    return found, owner
+        return None, self._module
+
+    def _needs(self, module: LightningModule, stage: str, loaders: Any) -> None:
+        step, loader = STEPS[stage], LOADERS[stage]
+        if stage != "predict" and not overridden(module, step, LightningModule):
+            check.fail(
+                f"Trainer.{stage}",
+                f"{type(module).__name__} has no {step}",
+                "it is needed",
+                f"Define {step}(self, batch, batch_idx).",
+            )
+        if loaders is None:
+            check.fail(f"Trainer.{stage}", "no data came", "a loader is needed", f"Pass dataloaders, or define {loader}.")
+
+    def _fit(self, module: LightningModule, datamodule: Any, stage: str, train: Any, val: Any) -> None:
+        try:
+            self._begin(module, datamodule, stage)
+            train, source = self._loaders_of("fit", train)
+            self._needs(module, "fit", train)
+            if len(data.named_loaders(train)) != 1 or isinstance(train, dict):
+                raise NotImplementedError(check.message("Trainer.fit", "several training loaders came", "one is built so far"))
+            self.share = data.Share(self.global_rank, self.world_size, self._draw_seed())
+            self._place(module)
+            self.listeners.hook("on_fit_start")()
+            self._log_hyperparameters()
+            validation = self._validation(module, val)
+            fit = Fit(self, module, train, source, validation)
+            if validation is not None:
+                self._sanity_check(validation)
+            with torch.autograd.set_detect_anomaly(True) if self.detect_anomaly else nullcontext():
+                fit.run()
+            self.listeners.hook("on_fit_end")()
+            self._end(stage)
+        except BaseException as error:
+            self._failed(error)
+            raise
+
+    def _validation(self, module: LightningModule, loaders: Any) -> Evaluation | None:
+        if not overridden(module, "validation_step", LightningModule):
+            return None
+        loaders, source = self._loaders_of("validate", loaders)
+        if loaders is None:
+            return None
+        validation = Evaluation(self, module, "validate", data.named_loaders(loaders), source)
+        self.val_limits = validation.limits(self.limit_val_batches, "limit_val_batches")
+        return validation
+
+    def _sanity_check(self, validation: Evaluation) -> None:
+        """A few batches of validation, so that its errors come before the training; nothing of it is kept."""
+        steps = self.num_sanity_val_steps
+        limits = [limit if steps == -1 else min(limit, steps) for limit in self.val_limits]
+        if not any(limits):
+            return
+        self.sanity_checking, self.logbook.silent, self.stage = True, True, "sanity_check"
+        self.listeners.hook("on_sanity_check_start", module=False)()
+        validation.run(limits)
+        self.listeners.hook("on_sanity_check_end", module=False)()
+        self.sanity_checking, self.logbook.silent, self.stage = False, False, "train"
+
+    def _evaluate(self, module: LightningModule, datamodule: Any, stage: str, loaders: Any) -> list[dict[str, float]]:
+        try:
+            evaluation, limits = self._prepare(module, datamodule, stage, loaders)
+            results = evaluation.run(limits)
+            self._end(stage)
+        except BaseException as error:
+            self._failed(error)
+            raise
+        return results
+
+    def _predict(self, module: LightningModule, datamodule: Any, stage: str, loaders: Any, keep: bool) -> list[Any] | None:
+        try:
+            evaluation, limits = self._prepare(module, datamodule, stage, loaders)
+            evaluation.run(limits, keep)
+            self._end(stage)
+        except BaseException as error:
+            self._failed(error)
+            raise
+        found = evaluation.predictions
+        return None if not keep else found[0] if len(found) == 1 else found
+
+    def _prepare(self, module: LightningModule, datamodule: Any, stage: str, loaders: Any) -> tuple[Evaluation, list[float]]:
+        self._begin(module, datamodule, stage)
+        loaders, source = self._loaders_of(stage, loaders)
+        self._needs(module, stage, loaders)
+        self.share = data.Share(self.global_rank, self.world_size)
+        self._log_hyperparameters()
+        evaluation = Evaluation(self, module, stage, data.named_loaders(loaders), source)
+        limit = {"validate": self.limit_val_batches, "test": self.limit_test_batches, "predict": self.limit_predict_batches}[stage]
+        limits = evaluation.limits(limit, f"limit_{'val' if stage == 'validate' else stage}_batches")
+        if stage == "validate":
+            self.val_limits = limits
+        return evaluation, limits
+
+    def _draw_seed(self) -> int:
+        """The seed of the training order: one draw from torch's generator, rank 0's on all ranks."""
+        seed = int(torch.randint(0, 2**31, ()).item())
+        return int(self.fabric.broadcast(seed)) if self.world_size > 1 else seed
+
+    def _log_hyperparameters(self) -> None:
+        parts = [owner.hparams_to_log for owner in (self._datamodule, self._module) if owner is not None]
+        merged = {name: value for part in parts for name, value in part.items()}
+        for logger in self.logbook.loggers:
+            if merged and self.enable_autolog_hparams:
+                logger.log_hyperparams(merged)
+
+    # --- what the loops ask for ------------------------------------------------------------------------------------------
+
+    def _place(self, module: LightningModule) -> None:
+        """Put the module on its device, in its wrapper, with its optimizers."""
+        self._wrapped = self.fabric.setup_module(module)
+        self.raw_optimizers, self.lr_scheduler_configs = optimizers.read(module.configure_optimizers())
+        self.optimizers = list(self.raw_optimizers)
+        if self.optimizers and not self.is_plain:
+            wrapped = self.fabric.setup_optimizers(*self.optimizers)
+            self.optimizers = list(wrapped) if isinstance(wrapped, tuple | list) else [wrapped]
+        if not module.automatic_optimization:
+            for optimizer in self.raw_optimizers:
+                optimizer.register_step_post_hook(self._count_step)
+
+    def _count_step(self, *_: Any) -> None:
+        self.global_step += 1
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether steps need neither a wrapper nor another precision: the bare module is called, the bare optimizer stepped."""
+        return isinstance(self.fabric.strategy, SingleDeviceStrategy) and self._is_full_precision
+
+    @property
+    def _is_full_precision(self) -> bool:
+        return type(self.fabric.strategy.precision) is Precision
+
+    def training_call(self) -> Callable[..., Any]:
+        """``training_step`` as the strategy needs it."""
+        assert self._module is not None
+        if isinstance(self.fabric.strategy, SingleDeviceStrategy):
+            return self.precise(self._module.training_step)
+        called: Callable[..., Any] = self._wrapped.training_step
+        return called
+
+    def precise(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """A step in the run's precision, by the bare module."""
+        if self._is_full_precision:
+            return step
+        precision = self.fabric.strategy.precision
+
+        def converted(*args: Any) -> Any:
+            args = precision.convert_input(args)
+            with precision.forward_context():
+                output = step(*args)
+            return precision.convert_output(output)
+
+        return converted
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Gradients, as the strategy and the precision need them."""
+        if self.is_plain:
+            loss.backward(*args, **kwargs)
+        else:
+            self.fabric.backward(loss, *args, model=self._wrapped, **kwargs)
+
+    def clip_gradients(self, optimizer: Any, value: float | None = None, algorithm: str | None = None) -> None:
+        """Clip by norm or by value; None clips nothing."""
+        if value is None:
+            return
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if self.is_plain:
+            if algorithm == "value":
+                torch.nn.utils.clip_grad_value_(parameters, value)
+            else:
+                torch.nn.utils.clip_grad_norm_(parameters, value)
+        elif algorithm == "value":
+            self.fabric.clip_gradients(self._wrapped, optimizer, clip_val=value)
+        else:
+            self.fabric.clip_gradients(self._wrapped, optimizer, max_norm=value, error_if_nonfinite=False)
+
+    def unsynchronised(self, enabled: bool) -> AbstractContextManager[Any]:
+        """Accumulating batches need no exchange of gradients."""
+        if not enabled or self.world_size == 1:
+            return nullcontext()
+        context: AbstractContextManager[Any] = self.fabric.no_backward_sync(self._wrapped)
+        return context
+
+    def should_stop_now(self) -> bool:
+        """After a batch: enough steps, or somebody asked to stop and the minimum is reached."""
+        if self.max_steps != -1 and self.global_step >= self.max_steps:
+            return True
+        if not self.should_stop:
+            return False
+        return self.current_epoch + 1 >= (self.min_epochs or 0) and self.global_step >= (self.min_steps or 0)
+
+    @property
+    def has_schedulers(self) -> bool:
+        return bool(self.lr_scheduler_configs)
+
+    @property
+    def row_step(self) -> int:
+        """The x of an epoch's row: the last step in a fit, after it the number of all."""
+        return max(0, self.batches_done - (self.state == "fit"))
+
+    # --- what users read -------------------------------------------------------------------------------------------------
+
+    @property
+    def callback_metrics(self) -> dict[str, Any]:
+        """All logged keys, as tensors; what callbacks monitor."""
+        return self.logbook.callback_metrics
+
+    @property
+    def logged_metrics(self) -> dict[str, Any]:
+        """What goes to the loggers."""
+        return self.logbook.logged_metrics
+
+    @property
+    def progress_bar_metrics(self) -> dict[str, float]:
+        """What the progress bar shows."""
+        return self.logbook.progress_bar_metrics
+
+    @property
+    def history(self) -> History:
+        """Every logger row so far, as columns: ``trainer.history["val_loss"]``."""
+        return self.logbook.history
+
+    @property
+    def lightning_module(self) -> LightningModule | None:
+        return self._module
+
+    @property
+    def datamodule(self) -> Any:
+        return self._datamodule
+
+    @property
+    def model(self) -> Any:
+        """The module in its strategy's wrapper."""
+        return self._wrapped if self._wrapped is not None else self._module
+
+    @property
+    def logger(self) -> Any:
+        return self.loggers[0] if self.loggers else None
+
+    @property
+    def log_dir(self) -> str | None:
+        """Where the first logger writes."""
+        if not self.loggers:
+            return self.default_root_dir
+        found = getattr(self.logger, "log_dir", None) or getattr(self.logger, "save_dir", None)
+        return None if found is None else str(found)
+
+    @property
+    def device(self) -> torch.device:
+        return self.fabric.device
+
+    @property
+    def strategy(self) -> Any:
+        return self.fabric.strategy
+
+    @property
+    def accelerator(self) -> Any:
+        return self.fabric.accelerator
+
+    @property
+    def world_size(self) -> int:
+        return int(self.fabric.world_size)
+
+    @property
+    def global_rank(self) -> int:
+        return int(self.fabric.global_rank)
+
+    @property
+    def local_rank(self) -> int:
+        return int(self.fabric.local_rank)
+
+    @property
+    def node_rank(self) -> int:
+        return int(self.fabric.node_rank)
+
+    @property
+    def num_devices(self) -> int:
+        return self.world_size // self.num_nodes
+
+    @property
+    def num_nodes(self) -> int:
+        return int(getattr(self.fabric.strategy, "num_nodes", 1))
+
+    @property
+    def is_global_zero(self) -> bool:
+        return self.global_rank == 0
+
+    @property
+    def num_val_batches(self) -> list[float]:
+        return self.val_limits
+
+    @property
+    def progress_bar_callback(self) -> Any:
+        return next((callback for callback in self.callbacks if isinstance(callback, ProgressBar)), None)
+
+    @property
+    def training(self) -> bool:
+        return self.stage == "train"
+
+    @property
+    def validating(self) -> bool:
+        return self.stage == "validate"
+
+    @property
+    def testing(self) -> bool:
+        return self.stage == "test"
+
+    @property
+    def predicting(self) -> bool:
+        return self.stage == "predict"
+
+    @property
+    def evaluating(self) -> bool:
+        return self.stage in ("validate", "test")
+
+    @property
+    def interrupted(self) -> bool:
+        return self.state == "interrupted"
+
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        """Print on rank 0, above the progress bar."""
+        if not self.is_global_zero:
+            return
+        bar = self.progress_bar_callback
+        if bar is not None:
+            bar.print(*args, **kwargs)
+        else:
+            print(*args, **kwargs)  # noqa: T201  # it is asked for
+
+
+def _in_process(fabric: Fabric, trainer: Trainer, verb: str, *rest: Any) -> bytes:  # noqa: ARG001  # Fabric's signature
+    """One process of a run; what rank 0 reports goes back."""
+    result = getattr(trainer, verb)(*rest)
+    return trainer.report(result)
