@@ -314,6 +314,9 @@ class Metric(Operators, nn.Module):
         except TypeError:
             check.call(self, self.measure, args, kwargs)
             raise
+        except IndexError:
+            self.diagnose(*args, **kwargs)
+            raise
         if check.reads_values(self._device):
             try:
                 self.verify(state)
@@ -631,6 +634,12 @@ OPTIONS: dict[str, Any] = {
     "compute_with_cache": True,
 }
 _METRICS: WeakValueDictionary[int, Metric] = WeakValueDictionary()
+
+
+@functools.lru_cache(maxsize=512, typed=True)
+def fixed(cls: type[Metric], *args: Hashable, **kwargs: Hashable) -> Metric:
+    """A metric for :meth:`Metric.of`, which changes nothing: functions build one for each configuration, not for each call."""
+    return cls(*args, **kwargs)
 
 
 def metric_of(value: object) -> tuple[Metric, tuple[Any, ...]] | None:

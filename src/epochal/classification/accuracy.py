@@ -7,7 +7,8 @@ from torch import Tensor
 
 from epochal.classification.counts import BinaryScore, MulticlassScore, MultilabelScore, Score
 from epochal.classification.tables import SAMPLEWISE
-from epochal.classification.tasks import Inferred
+from epochal.classification.tasks import Counts, Inferred
+from epochal.metric import fixed
 from epochal.numeric import ratio
 
 
@@ -19,16 +20,16 @@ class StatScores(Score):
     ``compute()``: int64 of shape ``(..., 5)``; float means over classes for ``average="macro"`` and "weighted".
     """
 
-    def value(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor, present: Tensor) -> Tensor:
-        counts = torch.stack([tp, fp, tn, fn, tp + fn], -1)
+    def value(self, counts: Counts) -> Tensor:
+        table = torch.stack([counts.tp, counts.fp, counts.tn, counts.fn, counts.true], -1)
         if isinstance(self.task, Inferred):
-            return counts.where(present.unsqueeze(-1) > 0, 0.0).sum(-2)
-        if tp.ndim == (self.multidim_average == SAMPLEWISE) or self.average in ("none", None):
-            return counts.long()
+            return table.where(counts.present.unsqueeze(-1), 0.0).sum(-2)
+        if table.ndim - 1 == (self.multidim_average == SAMPLEWISE) or self.average in ("none", None):
+            return table.long()
         if self.average == "micro":
-            return counts.sum(-2).long()
-        weights = torch.ones_like(tp) if self.average == "macro" else tp + fn
-        return ratio((counts * weights.unsqueeze(-1)).sum(-2), weights.sum(-1, keepdim=True))
+            return table.sum(-2).long()
+        weights = torch.ones_like(counts.tp) if self.average == "macro" else counts.true
+        return ratio((table * weights.unsqueeze(-1)).sum(-2), weights.sum(-1, keepdim=True))
 
 
 class BinaryStatScores(BinaryScore, StatScores):
@@ -69,8 +70,8 @@ class Accuracy(Score):
 
     higher_is_better = True
 
-    def score(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
-        return right(self, tp, fp, tn, fn)
+    def score(self, counts: Counts) -> Tensor:
+        return right(self, counts)
 
 
 class BinaryAccuracy(BinaryScore, Accuracy):
@@ -110,8 +111,8 @@ class HammingDistance(Score):
 
     higher_is_better = False
 
-    def score(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
-        return 1 - right(self, tp, fp, tn, fn)
+    def score(self, counts: Counts) -> Tensor:
+        return 1 - right(self, counts)
 
 
 class BinaryHammingDistance(BinaryScore, HammingDistance):
@@ -141,12 +142,12 @@ class MultilabelHammingDistance(MultilabelScore, HammingDistance):
     """
 
 
-def right(metric: Score, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
+def right(metric: Score, counts: Counts) -> Tensor:
     """The part that is right: of the samples of a class, or of all decisions where each label is one of its own."""
     if metric.task.one_class_each:
-        return metric.ratio(tp, tp + fn)
-    of_all = metric.ratio(tp + tn, tp + fp + tn + fn)
-    return of_all if metric.task.one_class_each is False else torch.stack([of_all[0], metric.ratio(tp, tp + fn)[1]])
+        return metric.ratio(counts.tp, counts.true)
+    of_all = metric.ratio(counts.tp + counts.tn, counts.total)
+    return of_all if metric.task.one_class_each is False else torch.stack([of_all[0], metric.ratio(counts.tp, counts.true)[1]])
 
 
 def binary_stat_scores(
@@ -158,7 +159,7 @@ def binary_stat_scores(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`BinaryStatScores`."""
-    return BinaryStatScores(threshold, multidim_average, ignore_index, validate_args).of(preds, target)
+    return fixed(BinaryStatScores, threshold, multidim_average, ignore_index, validate_args).of(preds, target)
 
 
 def multiclass_stat_scores(
@@ -172,7 +173,7 @@ def multiclass_stat_scores(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`MulticlassStatScores`."""
-    return MulticlassStatScores(num_classes, top_k, average, multidim_average, ignore_index, validate_args).of(preds, target)
+    return fixed(MulticlassStatScores, num_classes, top_k, average, multidim_average, ignore_index, validate_args).of(preds, target)
 
 
 def multilabel_stat_scores(
@@ -186,7 +187,9 @@ def multilabel_stat_scores(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`MultilabelStatScores`."""
-    return MultilabelStatScores(num_labels, threshold, average, multidim_average, ignore_index, validate_args).of(preds, target)
+    return fixed(MultilabelStatScores, num_labels, threshold, average, multidim_average, ignore_index, validate_args).of(
+        preds, target
+    )
 
 
 def stat_scores(
@@ -203,9 +206,9 @@ def stat_scores(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`StatScores`."""
-    return StatScores(task, threshold, num_classes, num_labels, average, multidim_average, top_k, ignore_index, validate_args).of(
-        preds, target
-    )
+    return fixed(
+        StatScores, task, threshold, num_classes, num_labels, average, multidim_average, top_k, ignore_index, validate_args
+    ).of(preds, target)
 
 
 def binary_accuracy(
@@ -217,7 +220,7 @@ def binary_accuracy(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`BinaryAccuracy`."""
-    return BinaryAccuracy(threshold, multidim_average, ignore_index, validate_args).of(preds, target)
+    return fixed(BinaryAccuracy, threshold, multidim_average, ignore_index, validate_args).of(preds, target)
 
 
 def multiclass_accuracy(
@@ -231,7 +234,7 @@ def multiclass_accuracy(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`MulticlassAccuracy`."""
-    return MulticlassAccuracy(num_classes, top_k, average, multidim_average, ignore_index, validate_args).of(preds, target)
+    return fixed(MulticlassAccuracy, num_classes, top_k, average, multidim_average, ignore_index, validate_args).of(preds, target)
 
 
 def multilabel_accuracy(
@@ -245,7 +248,9 @@ def multilabel_accuracy(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`MultilabelAccuracy`."""
-    return MultilabelAccuracy(num_labels, threshold, average, multidim_average, ignore_index, validate_args).of(preds, target)
+    return fixed(MultilabelAccuracy, num_labels, threshold, average, multidim_average, ignore_index, validate_args).of(
+        preds, target
+    )
 
 
 def accuracy(
@@ -262,9 +267,9 @@ def accuracy(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`Accuracy`."""
-    return Accuracy(task, threshold, num_classes, num_labels, average, multidim_average, top_k, ignore_index, validate_args).of(
-        preds, target
-    )
+    return fixed(
+        Accuracy, task, threshold, num_classes, num_labels, average, multidim_average, top_k, ignore_index, validate_args
+    ).of(preds, target)
 
 
 def binary_hamming_distance(
@@ -276,7 +281,7 @@ def binary_hamming_distance(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`BinaryHammingDistance`."""
-    return BinaryHammingDistance(threshold, multidim_average, ignore_index, validate_args).of(preds, target)
+    return fixed(BinaryHammingDistance, threshold, multidim_average, ignore_index, validate_args).of(preds, target)
 
 
 def multiclass_hamming_distance(
@@ -290,7 +295,9 @@ def multiclass_hamming_distance(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`MulticlassHammingDistance`."""
-    return MulticlassHammingDistance(num_classes, top_k, average, multidim_average, ignore_index, validate_args).of(preds, target)
+    return fixed(MulticlassHammingDistance, num_classes, top_k, average, multidim_average, ignore_index, validate_args).of(
+        preds, target
+    )
 
 
 def multilabel_hamming_distance(
@@ -304,7 +311,7 @@ def multilabel_hamming_distance(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`MultilabelHammingDistance`."""
-    return MultilabelHammingDistance(num_labels, threshold, average, multidim_average, ignore_index, validate_args).of(
+    return fixed(MultilabelHammingDistance, num_labels, threshold, average, multidim_average, ignore_index, validate_args).of(
         preds, target
     )
 
@@ -323,6 +330,6 @@ def hamming_distance(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`HammingDistance`."""
-    return HammingDistance(
-        task, threshold, num_classes, num_labels, average, multidim_average, top_k, ignore_index, validate_args
+    return fixed(
+        HammingDistance, task, threshold, num_classes, num_labels, average, multidim_average, top_k, ignore_index, validate_args
     ).of(preds, target)

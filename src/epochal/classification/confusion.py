@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 from epochal import check
 from epochal.classification.tables import Family, TableMetric, choose
 from epochal.classification.tasks import Binary, MulticlassMatrix, Multilabel, Task
-from epochal.metric import MetricOptions
+from epochal.metric import MetricOptions, fixed
 from epochal.numeric import ratio
 
 
@@ -323,7 +323,7 @@ def binary_confusion_matrix(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`BinaryConfusionMatrix`."""
-    return BinaryConfusionMatrix(threshold, ignore_index, normalize, validate_args).of(preds, target)
+    return fixed(BinaryConfusionMatrix, threshold, ignore_index, normalize, validate_args).of(preds, target)
 
 
 def multiclass_confusion_matrix(
@@ -335,7 +335,7 @@ def multiclass_confusion_matrix(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`MulticlassConfusionMatrix`."""
-    return MulticlassConfusionMatrix(num_classes, ignore_index, normalize, validate_args).of(preds, target)
+    return fixed(MulticlassConfusionMatrix, num_classes, ignore_index, normalize, validate_args).of(preds, target)
 
 
 def multilabel_confusion_matrix(
@@ -348,7 +348,7 @@ def multilabel_confusion_matrix(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`MultilabelConfusionMatrix`."""
-    return MultilabelConfusionMatrix(num_labels, threshold, ignore_index, normalize, validate_args).of(preds, target)
+    return fixed(MultilabelConfusionMatrix, num_labels, threshold, ignore_index, normalize, validate_args).of(preds, target)
 
 
 def confusion_matrix(
@@ -363,7 +363,9 @@ def confusion_matrix(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`ConfusionMatrix`."""
-    return ConfusionMatrix(task, threshold, num_classes, num_labels, normalize, ignore_index, validate_args).of(preds, target)
+    return fixed(ConfusionMatrix, task, threshold, num_classes, num_labels, normalize, ignore_index, validate_args).of(
+        preds, target
+    )
 
 
 def binary_cohen_kappa(
@@ -375,7 +377,7 @@ def binary_cohen_kappa(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`BinaryCohenKappa`."""
-    return BinaryCohenKappa(threshold, ignore_index, weights, validate_args).of(preds, target)
+    return fixed(BinaryCohenKappa, threshold, ignore_index, weights, validate_args).of(preds, target)
 
 
 def multiclass_cohen_kappa(
@@ -387,7 +389,7 @@ def multiclass_cohen_kappa(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`MulticlassCohenKappa`."""
-    return MulticlassCohenKappa(num_classes, ignore_index, weights, validate_args).of(preds, target)
+    return fixed(MulticlassCohenKappa, num_classes, ignore_index, weights, validate_args).of(preds, target)
 
 
 def cohen_kappa(
@@ -401,7 +403,7 @@ def cohen_kappa(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`CohenKappa`."""
-    return CohenKappa(task, threshold, num_classes, weights, ignore_index, validate_args).of(preds, target)
+    return fixed(CohenKappa, task, threshold, num_classes, weights, ignore_index, validate_args).of(preds, target)
 
 
 def binary_matthews_corrcoef(
@@ -412,7 +414,7 @@ def binary_matthews_corrcoef(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`BinaryMatthewsCorrCoef`."""
-    return BinaryMatthewsCorrCoef(threshold, ignore_index, validate_args).of(preds, target)
+    return fixed(BinaryMatthewsCorrCoef, threshold, ignore_index, validate_args).of(preds, target)
 
 
 def multiclass_matthews_corrcoef(
@@ -423,7 +425,7 @@ def multiclass_matthews_corrcoef(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`MulticlassMatthewsCorrCoef`."""
-    return MulticlassMatthewsCorrCoef(num_classes, ignore_index, validate_args).of(preds, target)
+    return fixed(MulticlassMatthewsCorrCoef, num_classes, ignore_index, validate_args).of(preds, target)
 
 
 def multilabel_matthews_corrcoef(
@@ -435,7 +437,7 @@ def multilabel_matthews_corrcoef(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`MultilabelMatthewsCorrCoef`."""
-    return MultilabelMatthewsCorrCoef(num_labels, threshold, ignore_index, validate_args).of(preds, target)
+    return fixed(MultilabelMatthewsCorrCoef, num_labels, threshold, ignore_index, validate_args).of(preds, target)
 
 
 def matthews_corrcoef(
@@ -449,4 +451,4 @@ def matthews_corrcoef(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`MatthewsCorrCoef`."""
-    return MatthewsCorrCoef(task, threshold, num_classes, num_labels, ignore_index, validate_args).of(preds, target)
+    return fixed(MatthewsCorrCoef, task, threshold, num_classes, num_labels, ignore_index, validate_args).of(preds, target)

@@ -1,6 +1,6 @@
 """Scores that read true and false positives and negatives: the machinery they share, and those of all four counts.
 
-A score is its formula on tp, fp, tn and fn, :meth:`Score.score`; averaging, thresholds, top-k and ``ignore_index`` are the same for all and
+A score is its formula on these counts, :meth:`Score.score`; averaging, thresholds, top-k and ``ignore_index`` are the same for all and
 stand here once. For each class (or label) c, tp counts samples of c predicted as c, fp samples of others predicted as c, fn samples of c
 predicted as others, and tn the rest.
 """
@@ -19,6 +19,7 @@ from epochal.classification.tables import GLOBAL, SAMPLEWISE, Family, TableMetri
 from epochal.classification.tasks import (
     FEW_CLASSES,
     Binary,
+    Counts,
     Inferred,
     Multiclass,
     MulticlassCorrect,
@@ -73,37 +74,34 @@ class Score(TableMetric, metaclass=Family):
             raise TypeError(check.message(self, f"zero_division is {zero_division!r}", "a number is needed", "Pass 0, 1 or nan."))
         self.average, self.zero_division = average, float(zero_division)
 
-    def score(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
+    def score(self, counts: Counts) -> Tensor:
         """The formula, for each class."""
         raise NotImplementedError
 
-    def derive(self, table: Tensor, decision: Tensor | None = None) -> dict[str, Tensor]:
+    def derive(self, table: Tensor, decision: Tensor | None = None) -> dict[str, Counts]:
         if decision is not None and isinstance(self.task, Inferred):
-            tp, fp, tn, fn = self.task.counts_of(table, decision)
-            return {"tp": tp, "fp": fp, "tn": tn, "fn": fn, "present": (tp + fp + fn > 0).double()}
-        tp, fp, tn, fn = self.task.counts(self._rows(table))
-        present = (tp + fp + fn > 0).double() if self.task.one_class_each else torch.ones_like(tp)
-        return {"tp": tp, "fp": fp, "tn": tn, "fn": fn, "present": present}
+            return {"counts": self.task.counts_of(table, decision)}
+        return {"counts": self.task.counts(self._rows(table))}
 
     def _rows(self, table: Tensor) -> Tensor:
         if self.multidim_average == SAMPLEWISE and not table.numel():  # no sample yet
             return torch.zeros((0, self.task.groups, self.task.cells) if self.task.groups else (0, self.task.cells))
         return table
 
-    def value(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor, present: Tensor) -> Tensor:
+    def value(self, counts: Counts) -> Tensor:
         if isinstance(self.task, Inferred):
-            return self.mean(self.score(tp, fp, tn, fn), present)
-        if self.average == "micro" and tp.ndim > (self.multidim_average == SAMPLEWISE):
-            return self.score(tp.sum(-1), fp.sum(-1), tn.sum(-1), fn.sum(-1))
-        scores = self.score(tp, fp, tn, fn)
-        if self.average in ("macro", "weighted"):
-            return self.mean(scores, present if self.average == "macro" else tp + fn)
-        return scores
+            return self.mean(self.score(counts), counts.present)
+        if self.average == "micro" and counts.tp.ndim > (self.multidim_average == SAMPLEWISE):
+            return self.score(counts.pooled)
+        scores = self.score(counts)
+        if self.average == "macro":
+            return self.mean(scores, counts.present if self.task.one_class_each else torch.ones_like(scores))
+        return self.mean(scores, counts.true) if self.average == "weighted" else scores
 
     def mean(self, scores: Tensor, weights: Tensor) -> Tensor:
         """The weighted mean over classes; classes without a score do not count."""
         if math.isnan(self.zero_division):
-            weights = weights.masked_fill(scores.isnan(), 0.0)
+            weights = weights * ~scores.isnan()
             scores = scores.nan_to_num(0.0)
         return ratio((scores * weights).sum(-1), weights.sum(-1), self.zero_division)
 

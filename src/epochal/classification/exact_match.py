@@ -12,7 +12,7 @@ from typing_extensions import Unpack
 from epochal import check
 from epochal.classification.tables import GLOBAL, SAMPLEWISE, Family, choose
 from epochal.classification.tasks import MulticlassCorrect, Multilabel
-from epochal.metric import Metric, MetricOptions, State
+from epochal.metric import Metric, MetricOptions, State, fixed
 from epochal.numeric import ratio
 
 
@@ -157,7 +157,7 @@ def multiclass_exact_match(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`MulticlassExactMatch`."""
-    return MulticlassExactMatch(num_classes, multidim_average, ignore_index, validate_args).of(preds, target)
+    return fixed(MulticlassExactMatch, num_classes, multidim_average, ignore_index, validate_args).of(preds, target)
 
 
 def multilabel_exact_match(
@@ -170,7 +170,7 @@ def multilabel_exact_match(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`MultilabelExactMatch`."""
-    return MultilabelExactMatch(num_labels, threshold, multidim_average, ignore_index, validate_args).of(preds, target)
+    return fixed(MultilabelExactMatch, num_labels, threshold, multidim_average, ignore_index, validate_args).of(preds, target)
 
 
 def exact_match(
@@ -185,4 +185,6 @@ def exact_match(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`ExactMatch`."""
-    return ExactMatch(task, threshold, num_classes, num_labels, multidim_average, ignore_index, validate_args).of(preds, target)
+    return fixed(ExactMatch, task, threshold, num_classes, num_labels, multidim_average, ignore_index, validate_args).of(
+        preds, target
+    )

@@ -10,7 +10,8 @@ from typing_extensions import Unpack
 from epochal import check
 from epochal.classification.counts import BinaryScore, MulticlassScore, MultilabelScore, Score, without_task
 from epochal.classification.tables import GLOBAL, choose
-from epochal.metric import MetricOptions
+from epochal.classification.tasks import Counts
+from epochal.metric import MetricOptions, fixed
 
 
 class FBetaScore(Score):
@@ -51,9 +52,9 @@ class FBetaScore(Score):
             check.fail(self, "beta is 0", "a positive number is needed", "For precision alone use Precision.")
         self.beta = float(beta)
 
-    def score(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
-        both = (1 + self.beta**2) * tp
-        return self.ratio(both, both + self.beta**2 * fn + fp)
+    def score(self, counts: Counts) -> Tensor:
+        weight = self.beta**2
+        return self.ratio((1 + weight) * counts.tp, counts.predicted + weight * counts.true)
 
 
 class BinaryFBetaScore(BinaryScore, FBetaScore):
@@ -169,8 +170,8 @@ class F1Score(Score):
         arguments = {name: value for name, value in locals().items() if name not in ("cls", "task")}
         return choose(cls, task, arguments, without_task)
 
-    def score(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
-        return self.ratio(2 * tp, 2 * tp + fn + fp)
+    def score(self, counts: Counts) -> Tensor:
+        return self.ratio(2 * counts.tp, counts.predicted + counts.true)
 
 
 class BinaryF1Score(BinaryScore, F1Score):
@@ -269,7 +270,7 @@ def binary_fbeta_score(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`BinaryFBetaScore`."""
-    return BinaryFBetaScore(beta, threshold, multidim_average, ignore_index, validate_args, zero_division).of(preds, target)
+    return fixed(BinaryFBetaScore, beta, threshold, multidim_average, ignore_index, validate_args, zero_division).of(preds, target)
 
 
 def multiclass_fbeta_score(
@@ -285,9 +286,9 @@ def multiclass_fbeta_score(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`MulticlassFBetaScore`."""
-    return MulticlassFBetaScore(beta, num_classes, top_k, average, multidim_average, ignore_index, validate_args, zero_division).of(
-        preds, target
-    )
+    return fixed(
+        MulticlassFBetaScore, beta, num_classes, top_k, average, multidim_average, ignore_index, validate_args, zero_division
+    ).of(preds, target)
 
 
 def multilabel_fbeta_score(
@@ -303,8 +304,8 @@ def multilabel_fbeta_score(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`MultilabelFBetaScore`."""
-    return MultilabelFBetaScore(
-        beta, num_labels, threshold, average, multidim_average, ignore_index, validate_args, zero_division
+    return fixed(
+        MultilabelFBetaScore, beta, num_labels, threshold, average, multidim_average, ignore_index, validate_args, zero_division
     ).of(preds, target)
 
 
@@ -324,8 +325,19 @@ def fbeta_score(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`FBetaScore`."""
-    return FBetaScore(
-        task, beta, threshold, num_classes, num_labels, average, multidim_average, top_k, ignore_index, validate_args, zero_division
+    return fixed(
+        FBetaScore,
+        task,
+        beta,
+        threshold,
+        num_classes,
+        num_labels,
+        average,
+        multidim_average,
+        top_k,
+        ignore_index,
+        validate_args,
+        zero_division,
     ).of(preds, target)
 
 
@@ -339,7 +351,7 @@ def binary_f1_score(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`BinaryF1Score`."""
-    return BinaryF1Score(threshold, multidim_average, ignore_index, validate_args, zero_division).of(preds, target)
+    return fixed(BinaryF1Score, threshold, multidim_average, ignore_index, validate_args, zero_division).of(preds, target)
 
 
 def multiclass_f1_score(
@@ -354,7 +366,7 @@ def multiclass_f1_score(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`MulticlassF1Score`."""
-    return MulticlassF1Score(num_classes, top_k, average, multidim_average, ignore_index, validate_args, zero_division).of(
+    return fixed(MulticlassF1Score, num_classes, top_k, average, multidim_average, ignore_index, validate_args, zero_division).of(
         preds, target
     )
 
@@ -371,9 +383,9 @@ def multilabel_f1_score(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`MultilabelF1Score`."""
-    return MultilabelF1Score(num_labels, threshold, average, multidim_average, ignore_index, validate_args, zero_division).of(
-        preds, target
-    )
+    return fixed(
+        MultilabelF1Score, num_labels, threshold, average, multidim_average, ignore_index, validate_args, zero_division
+    ).of(preds, target)
 
 
 def f1_score(
@@ -391,6 +403,16 @@ def f1_score(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`F1Score`."""
-    return F1Score(
-        task, threshold, num_classes, num_labels, average, multidim_average, top_k, ignore_index, validate_args, zero_division
+    return fixed(
+        F1Score,
+        task,
+        threshold,
+        num_classes,
+        num_labels,
+        average,
+        multidim_average,
+        top_k,
+        ignore_index,
+        validate_args,
+        zero_division,
     ).of(preds, target)

@@ -10,7 +10,8 @@ from typing_extensions import Unpack
 
 from epochal.classification.counts import BinaryScore, MulticlassScore, MultilabelScore, Score
 from epochal.classification.tables import GLOBAL, choose
-from epochal.metric import MetricOptions
+from epochal.classification.tasks import Counts
+from epochal.metric import MetricOptions, fixed
 
 
 class JaccardIndex(Score):
@@ -38,15 +39,15 @@ class JaccardIndex(Score):
         arguments = {name: value for name, value in locals().items() if name not in ("cls", "task")}
         return choose(cls, task, arguments)
 
-    def score(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
-        return self.ratio(tp, tp + fp + fn)
+    def score(self, counts: Counts) -> Tensor:
+        return self.ratio(counts.tp, counts.predicted + counts.fn)
 
-    def value(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor, present: Tensor) -> Tensor:
+    def value(self, counts: Counts) -> Tensor:
         void = self.task.ignore_index
-        if self.task.one_class_each and void is not None and 0 <= void < tp.shape[-1]:
-            others = torch.arange(tp.shape[-1], device=tp.device) != void
-            fp, present = fp * others, present * others
-        return super().value(tp, fp, tn, fn, present)
+        if self.task.one_class_each and void is not None and 0 <= void < counts.tp.shape[-1]:
+            others = torch.arange(counts.tp.shape[-1], device=counts.tp.device) != void
+            counts = Counts(counts.tp, counts.predicted * others, counts.true)  # nothing of it is true
+        return super().value(counts)
 
 
 class BinaryJaccardIndex(BinaryScore, JaccardIndex):
@@ -132,7 +133,7 @@ def binary_jaccard_index(
     zero_division: float = 0.0,
 ) -> Tensor:
     """Functional form of :class:`BinaryJaccardIndex`."""
-    return BinaryJaccardIndex(threshold, ignore_index, validate_args, zero_division).of(preds, target)
+    return fixed(BinaryJaccardIndex, threshold, ignore_index, validate_args, zero_division).of(preds, target)
 
 
 def multiclass_jaccard_index(
@@ -145,7 +146,7 @@ def multiclass_jaccard_index(
     zero_division: float = 0.0,
 ) -> Tensor:
     """Functional form of :class:`MulticlassJaccardIndex`."""
-    return MulticlassJaccardIndex(num_classes, average, ignore_index, validate_args, zero_division).of(preds, target)
+    return fixed(MulticlassJaccardIndex, num_classes, average, ignore_index, validate_args, zero_division).of(preds, target)
 
 
 def multilabel_jaccard_index(
@@ -159,7 +160,9 @@ def multilabel_jaccard_index(
     zero_division: float = 0.0,
 ) -> Tensor:
     """Functional form of :class:`MultilabelJaccardIndex`."""
-    return MultilabelJaccardIndex(num_labels, threshold, average, ignore_index, validate_args, zero_division).of(preds, target)
+    return fixed(MultilabelJaccardIndex, num_labels, threshold, average, ignore_index, validate_args, zero_division).of(
+        preds, target
+    )
 
 
 def jaccard_index(
@@ -175,6 +178,6 @@ def jaccard_index(
     zero_division: float = 0.0,
 ) -> Tensor:
     """Functional form of :class:`JaccardIndex`."""
-    return JaccardIndex(
-        task, threshold, num_classes, num_labels, average, ignore_index, validate_args, zero_division=zero_division
+    return fixed(
+        JaccardIndex, task, threshold, num_classes, num_labels, average, ignore_index, validate_args, zero_division=zero_division
     ).of(preds, target)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from epochal.classification.counts import BinaryScore, MulticlassScore, MultilabelScore, Score
+from epochal.classification.tasks import Counts
+from epochal.metric import fixed
 
 
 class Precision(Score):
@@ -15,8 +17,8 @@ class Precision(Score):
 
     higher_is_better = True
 
-    def score(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
-        return self.ratio(tp, tp + fp)
+    def score(self, counts: Counts) -> Tensor:
+        return self.ratio(counts.tp, counts.predicted)
 
 
 class BinaryPrecision(BinaryScore, Precision):
@@ -54,8 +56,8 @@ class Recall(Score):
 
     higher_is_better = True
 
-    def score(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
-        return self.ratio(tp, tp + fn)
+    def score(self, counts: Counts) -> Tensor:
+        return self.ratio(counts.tp, counts.true)
 
 
 class BinaryRecall(BinaryScore, Recall):
@@ -93,8 +95,8 @@ class Specificity(Score):
 
     higher_is_better = True
 
-    def score(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
-        return self.ratio(tn, tn + fp)
+    def score(self, counts: Counts) -> Tensor:
+        return self.ratio(counts.tn, counts.total - counts.true)
 
 
 class BinarySpecificity(BinaryScore, Specificity):
@@ -132,8 +134,8 @@ class NegativePredictiveValue(Score):
 
     higher_is_better = True
 
-    def score(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
-        return self.ratio(tn, tn + fn)
+    def score(self, counts: Counts) -> Tensor:
+        return self.ratio(counts.tn, counts.total - counts.predicted)
 
 
 class BinaryNegativePredictiveValue(BinaryScore, NegativePredictiveValue):
@@ -173,7 +175,9 @@ def binary_precision(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`BinaryPrecision`."""
-    return BinaryPrecision(threshold, multidim_average, ignore_index, validate_args, zero_division=zero_division).of(preds, target)
+    return fixed(BinaryPrecision, threshold, multidim_average, ignore_index, validate_args, zero_division=zero_division).of(
+        preds, target
+    )
 
 
 def multiclass_precision(
@@ -188,8 +192,8 @@ def multiclass_precision(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`MulticlassPrecision`."""
-    return MulticlassPrecision(
-        num_classes, top_k, average, multidim_average, ignore_index, validate_args, zero_division=zero_division
+    return fixed(
+        MulticlassPrecision, num_classes, top_k, average, multidim_average, ignore_index, validate_args, zero_division=zero_division
     ).of(preds, target)
 
 
@@ -205,8 +209,15 @@ def multilabel_precision(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`MultilabelPrecision`."""
-    return MultilabelPrecision(
-        num_labels, threshold, average, multidim_average, ignore_index, validate_args, zero_division=zero_division
+    return fixed(
+        MultilabelPrecision,
+        num_labels,
+        threshold,
+        average,
+        multidim_average,
+        ignore_index,
+        validate_args,
+        zero_division=zero_division,
     ).of(preds, target)
 
 
@@ -225,7 +236,8 @@ def precision(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`Precision`."""
-    return Precision(
+    return fixed(
+        Precision,
         task,
         threshold,
         num_classes,
@@ -249,7 +261,9 @@ def binary_recall(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`BinaryRecall`."""
-    return BinaryRecall(threshold, multidim_average, ignore_index, validate_args, zero_division=zero_division).of(preds, target)
+    return fixed(BinaryRecall, threshold, multidim_average, ignore_index, validate_args, zero_division=zero_division).of(
+        preds, target
+    )
 
 
 def multiclass_recall(
@@ -264,8 +278,8 @@ def multiclass_recall(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`MulticlassRecall`."""
-    return MulticlassRecall(
-        num_classes, top_k, average, multidim_average, ignore_index, validate_args, zero_division=zero_division
+    return fixed(
+        MulticlassRecall, num_classes, top_k, average, multidim_average, ignore_index, validate_args, zero_division=zero_division
     ).of(preds, target)
 
 
@@ -281,8 +295,8 @@ def multilabel_recall(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`MultilabelRecall`."""
-    return MultilabelRecall(
-        num_labels, threshold, average, multidim_average, ignore_index, validate_args, zero_division=zero_division
+    return fixed(
+        MultilabelRecall, num_labels, threshold, average, multidim_average, ignore_index, validate_args, zero_division=zero_division
     ).of(preds, target)
 
 
@@ -301,7 +315,8 @@ def recall(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`Recall`."""
-    return Recall(
+    return fixed(
+        Recall,
         task,
         threshold,
         num_classes,
@@ -324,7 +339,7 @@ def binary_specificity(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`BinarySpecificity`."""
-    return BinarySpecificity(threshold, multidim_average, ignore_index, validate_args).of(preds, target)
+    return fixed(BinarySpecificity, threshold, multidim_average, ignore_index, validate_args).of(preds, target)
 
 
 def multiclass_specificity(
@@ -338,7 +353,9 @@ def multiclass_specificity(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`MulticlassSpecificity`."""
-    return MulticlassSpecificity(num_classes, top_k, average, multidim_average, ignore_index, validate_args).of(preds, target)
+    return fixed(MulticlassSpecificity, num_classes, top_k, average, multidim_average, ignore_index, validate_args).of(
+        preds, target
+    )
 
 
 def multilabel_specificity(
@@ -352,7 +369,9 @@ def multilabel_specificity(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`MultilabelSpecificity`."""
-    return MultilabelSpecificity(num_labels, threshold, average, multidim_average, ignore_index, validate_args).of(preds, target)
+    return fixed(MultilabelSpecificity, num_labels, threshold, average, multidim_average, ignore_index, validate_args).of(
+        preds, target
+    )
 
 
 def specificity(
@@ -369,9 +388,9 @@ def specificity(
     validate_args: bool = True,
 ) -> Tensor:
     """Functional form of :class:`Specificity`."""
-    return Specificity(task, threshold, num_classes, num_labels, average, multidim_average, top_k, ignore_index, validate_args).of(
-        preds, target
-    )
+    return fixed(
+        Specificity, task, threshold, num_classes, num_labels, average, multidim_average, top_k, ignore_index, validate_args
+    ).of(preds, target)
 
 
 def binary_negative_predictive_value(
@@ -384,9 +403,9 @@ def binary_negative_predictive_value(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`BinaryNegativePredictiveValue`."""
-    return BinaryNegativePredictiveValue(threshold, multidim_average, ignore_index, validate_args, zero_division=zero_division).of(
-        preds, target
-    )
+    return fixed(
+        BinaryNegativePredictiveValue, threshold, multidim_average, ignore_index, validate_args, zero_division=zero_division
+    ).of(preds, target)
 
 
 def multiclass_negative_predictive_value(
@@ -401,8 +420,15 @@ def multiclass_negative_predictive_value(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`MulticlassNegativePredictiveValue`."""
-    return MulticlassNegativePredictiveValue(
-        num_classes, top_k, average, multidim_average, ignore_index, validate_args, zero_division=zero_division
+    return fixed(
+        MulticlassNegativePredictiveValue,
+        num_classes,
+        top_k,
+        average,
+        multidim_average,
+        ignore_index,
+        validate_args,
+        zero_division=zero_division,
     ).of(preds, target)
 
 
@@ -418,8 +444,15 @@ def multilabel_negative_predictive_value(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`MultilabelNegativePredictiveValue`."""
-    return MultilabelNegativePredictiveValue(
-        num_labels, threshold, average, multidim_average, ignore_index, validate_args, zero_division=zero_division
+    return fixed(
+        MultilabelNegativePredictiveValue,
+        num_labels,
+        threshold,
+        average,
+        multidim_average,
+        ignore_index,
+        validate_args,
+        zero_division=zero_division,
     ).of(preds, target)
 
 
@@ -438,7 +471,8 @@ def negative_predictive_value(
     zero_division: float = 0,
 ) -> Tensor:
     """Functional form of :class:`NegativePredictiveValue`."""
-    return NegativePredictiveValue(
+    return fixed(
+        NegativePredictiveValue,
         task,
         threshold,
         num_classes,

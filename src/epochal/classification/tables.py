@@ -19,6 +19,7 @@ from epochal import check
 from epochal.classification.tasks import UNDECIDED, Cells, Inferred, Task
 from epochal.metric import Metric, MetricOptions, State
 from epochal.numeric import histogram
+from epochal.states import parts
 
 GLOBAL, SAMPLEWISE = "global", "samplewise"
 
@@ -79,10 +80,11 @@ class TableMetric(Metric):
     def verify(self, state: State) -> None:
         if not self.validate_args:
             return
-        table = self.fields(state)["table"]
-        if table.numel() and bool(self.task.faults(table).any()):
-            bad = int(self.task.faults(table).sum())
-            check.fail(self, f"{bad} values are labels out of range or NaN", f"{self.task.valid} and numbers are needed")
+        for table in parts(state["table"]):
+            spare = self.task.faults(table)
+            if bool(spare if spare.numel() == 1 else spare.any()):
+                came = f"{int(spare.sum())} values are labels out of range or NaN"
+                check.fail(self, came, f"{self.task.valid} and numbers are needed")
         if isinstance(self.task, Inferred):
             self.task.verify_decision(state["decision"])
 

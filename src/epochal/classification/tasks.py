@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -24,22 +24,57 @@ from epochal import check
 class Cells(NamedTuple):
     """The cell of each element, and its weight (None: 1 each)."""
 
-    index: Tensor  # (N, X), or (N, num_labels, X)
+    index: Tensor  # (N, X), or (N, num_labels, X); any shape where a task has one table of all
     weight: Tensor | None
 
 
-class Counts(NamedTuple):
-    """True and false positives and negatives, float64, of shape (..., classes), or (...) for a binary task."""
+class Counts:
+    """What a table says of each class or label: float64 of shape (..., classes), or (...) for a binary task.
 
-    tp: Tensor
-    fp: Tensor
-    tn: Tensor
-    fn: Tensor
+    ``tp``: true positives; ``predicted``: tp + fp; ``true``: tp + fn; ``total``: all. The rest is derived when a formula asks for it, once.
+    """
+
+    def __init__(self, tp: Tensor, predicted: Tensor, true: Tensor, total: Tensor | None = None) -> None:
+        self.tp, self.predicted, self.true = tp, predicted, true
+        if total is not None:
+            self.total = total
+
+    @cached_property
+    def total(self) -> Tensor:
+        """The number of samples: of one class each, the sum of their true numbers."""
+        return self.true.sum(-1, keepdim=True)
+
+    @cached_property
+    def fp(self) -> Tensor:
+        return self.predicted - self.tp
+
+    @cached_property
+    def fn(self) -> Tensor:
+        return self.true - self.tp
+
+    @cached_property
+    def tn(self) -> Tensor:
+        return self.total - self.predicted - self.fn
+
+    @cached_property
+    def present(self) -> Tensor:
+        """Whether a class occurs at all."""
+        return self.predicted + self.true > 0
+
+    @cached_property
+    def pooled(self) -> Counts:
+        """All classes together, as a micro average takes them: each a decision of its own."""
+        return Counts(self.tp.sum(-1), self.predicted.sum(-1), self.true.sum(-1), self.total.expand_as(self.tp).sum(-1))
 
 
 def in_range(labels: Tensor, classes: int) -> Tensor:
     """Labels as int64, those outside of 0 .. classes-1 as ``classes``."""
     return labels.long().clamp(-1, classes).remainder(classes + 1)
+
+
+def _rows(labels: Tensor) -> Tensor:
+    """(N, ...) as (N, X)."""
+    return labels.flatten(1) if labels.ndim > 1 else labels.reshape(-1, 1)
 
 
 def kept(target: Tensor, ignore_index: int | None) -> Tensor | None:
@@ -136,10 +171,10 @@ class Thresholded(Task):
     def codes(self, preds: Tensor) -> Tensor:
         if not is_scores(preds):
             label = in_range(preds, 2)
-            return torch.where(label == 2, BAD_PREDICTION, label * (POSITIVE | POSITIVE_LOGIT))
+            return (label * (POSITIVE | POSITIVE_LOGIT)).masked_fill_(label == 2, BAD_PREDICTION)
         edges, codes = _edges(self.threshold, self.logits, preds.dtype, preds.device)
         interval = torch.bucketize(preds.detach(), edges)
-        return codes[torch.where(preds == preds, interval, codes.shape[0] - 1)]  # NaN alone differs from itself
+        return codes[interval.masked_fill_(preds != preds, codes.shape[0] - 1)]  # NaN alone differs from itself
 
     def pairs(self, preds: Tensor, target: Tensor) -> Cells:
         index = torch.add(self.codes(preds), in_range(target, 2), alpha=CODES).clamp(max=BAD_PREDICTION)
@@ -149,12 +184,11 @@ class Thresholded(Task):
         pairs = table[..., : self.good].double().unflatten(-1, (2, CODES)) @ _readings(table.device)  # (..., 2 targets, 4)
         as_logits = pairs[..., 2].sum() > 0
         positive = torch.where(as_logits, pairs[..., 1], pairs[..., 0])
-        negative = pairs[..., 3] - positive
-        return Counts(positive[..., 1], positive[..., 0], negative[..., 0], negative[..., 1])
+        return Counts(positive[..., 1], positive.sum(-1), pairs[..., 1, 3], pairs[..., 3].sum(-1))
 
     def matrix(self, table: Tensor) -> Tensor:
-        tp, fp, tn, fn = self.counts(table)
-        return torch.stack([tn, fp, fn, tp], -1).unflatten(-1, (2, 2))
+        counts = self.counts(table)
+        return torch.stack([counts.tn, counts.fp, counts.fn, counts.tp], -1).unflatten(-1, (2, 2))
 
     def right(self, cells: Tensor) -> tuple[Tensor, Tensor]:
         """Which cells are correct under either reading (in front: probabilities, logits), and which lie outside of [0, 1]."""
@@ -246,24 +280,27 @@ class Multiclass(Task):
     def valid(self) -> str:  # type: ignore[override]
         return f"labels 0 to {self.num_classes - 1}"
 
-    def pair(self, metric: Any, preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The labels of both, (N, X); a bad one is ``num_classes``."""
+    def predicted(self, metric: Any, preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The predicted labels, of target's shape, and which of them are none: NaN or out of range."""
         check.tensors(metric, preds=preds, target=target)
         check.integers(metric, target=target)
-        check.real(metric, preds=preds)
         self._check_shapes(metric, preds, target)
-        true = in_range(target, self.num_classes)
-        label = in_range(preds, self.num_classes) if preds.ndim == target.ndim else self._highest(preds.detach(), true)
-        if target.ndim == 1:
-            return true.unsqueeze(1), label.unsqueeze(1)
-        return (true.flatten(1), label.flatten(1)) if target.ndim else (true.reshape(1, 1), label.reshape(1, 1))
-
-    def _highest(self, scores: Tensor, target: Tensor) -> Tensor:
-        top, label = scores.max(1)
+        if preds.ndim == target.ndim:
+            label = in_range(preds, self.num_classes)
+            return label, label == self.num_classes
+        top, label = preds.detach().max(1)
         if self.top_k > 1:
-            among = (scores.topk(self.top_k, 1).indices == target.unsqueeze(1)).any(1)
+            among = (preds.detach().topk(self.top_k, 1).indices == target.unsqueeze(1)).any(1)
             label = torch.where(among, target, label)
-        return torch.where(top == top, label, self.num_classes)  # the maximum of a row with NaN is NaN
+        return label, top != top  # the maximum of a row with NaN is NaN, which alone differs from itself
+
+    def true(self, target: Tensor) -> Cells:
+        """Target as int64 and its weight; what is ignored is a valid label without weight."""
+        target = target if target.dtype == torch.int64 else target.long()
+        if self.ignore_index is None:
+            return Cells(target, None)
+        ignored = target == self.ignore_index
+        return Cells(target.masked_fill(ignored, 0), (~ignored).long())
 
     def _check_shapes(self, metric: Any, preds: Tensor, target: Tensor) -> None:
         if preds.ndim == target.ndim + 1:
@@ -299,63 +336,54 @@ class Multiclass(Task):
 
 @dataclass(frozen=True)
 class MulticlassMatrix(Multiclass):
-    """Counted as the whole confusion matrix."""
+    """Counted as the whole confusion matrix, row by row, and a spare cell."""
 
-    @property
+    @cached_property
     def good(self) -> int:  # type: ignore[override]
         return self.num_classes**2
 
-    @property
+    @cached_property
     def cells(self) -> int:  # type: ignore[override]
-        return self.good + self.num_classes + 1
+        return self.num_classes**2 + 1
 
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
-        true, label = self.pair(metric, preds, target)
-        index = torch.add(label, true, alpha=self.num_classes)  # a bad target is the row behind the last
-        bad = label == self.num_classes
-        return Cells(torch.where(bad, self.cells - 1, index), kept(target, self.ignore_index))
+        label, bad = self.predicted(metric, preds, target)
+        true, weight = self.true(target)
+        index = torch.add(label, true, alpha=self.num_classes)  # out of range where target is: the histogram takes care of it
+        return Cells(index.masked_fill_(bad, self.good), weight)
 
     def matrix(self, table: Tensor) -> Tensor:
-        return table[..., : self.good].double().unflatten(-1, (self.num_classes, self.num_classes))
+        return table[: self.good].view(self.num_classes, self.num_classes).double()
 
     def counts(self, table: Tensor) -> Counts:
         matrix = self.matrix(table)
-        return _margins(matrix.diagonal(dim1=-2, dim2=-1), matrix.sum(-2), matrix.sum(-1))
+        return Counts(matrix.diagonal(), matrix.sum(0), matrix.sum(1))
 
 
 @dataclass(frozen=True)
 class MulticlassMargins(Multiclass):
     """Counted as the margins and the diagonal of the confusion matrix: what tp, fp, tn and fn read, where there are many classes."""
 
-    @property
+    @cached_property
     def good(self) -> int:  # type: ignore[override]
-        return 3 * self.num_classes + 1
+        return 3 * self.num_classes + 1  # one for what is not on the diagonal
 
-    @property
+    @cached_property
     def cells(self) -> int:  # type: ignore[override]
-        return self.good + 2
+        return self.good + 1
 
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
-        true, label = self.pair(metric, preds, target)
-        classes, nowhere = self.num_classes, 3 * self.num_classes
-        index = torch.cat(
-            [
-                torch.where(true == classes, self.good, true),
-                torch.where(label == classes, self.good + 1, label + classes),
-                torch.where(true == label, true + 2 * classes, nowhere).clamp(max=nowhere),
-            ],
-            1,
-        )
-        weight = kept(target, self.ignore_index)
-        return Cells(index, None if weight is None else weight.reshape(true.shape).repeat(1, 3))
+        classes, wrong, spare = self.num_classes, self.good - 1, self.good
+        label, bad = self.predicted(metric, preds, target)
+        true, weight = self.true(target)
+        label, bad, true = _rows(label), _rows(bad), in_range(_rows(true), classes)
+        both = (true + 2 * classes).masked_fill_(true != label, wrong)
+        index = torch.cat([true.masked_fill(true == classes, spare), (label + classes).masked_fill_(bad, spare), both], 1)
+        return Cells(index, None if weight is None else _rows(weight).repeat(1, 3))
 
     def counts(self, table: Tensor) -> Counts:
-        target, label, both = table[..., : self.good - 1].double().unflatten(-1, (3, self.num_classes)).unbind(-2)
-        return _margins(both, label, target)
-
-
-def _margins(both: Tensor, label: Tensor, target: Tensor) -> Counts:
-    return Counts(both, label - both, target.sum(-1, keepdim=True) - label - target + both, target - both)
+        target, label, both = table[..., : 3 * self.num_classes].double().unflatten(-1, (3, self.num_classes)).unbind(-2)
+        return Counts(both, label, target)
 
 
 @dataclass(frozen=True)
@@ -364,7 +392,7 @@ class MulticlassCorrect(Multiclass):
 
     num_classes: int = 0  # 0: not known
     good: ClassVar[int] = 2
-    cells: ClassVar[int] = 4
+    cells: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         check.whole("Multiclass task", "top_k", self.top_k, 1)
@@ -381,14 +409,16 @@ class MulticlassCorrect(Multiclass):
         known = self
         if not self.num_classes:
             known = replace(self, num_classes=preds.shape[1] if preds.ndim == target.ndim + 1 else 2**62)
-        true, label = known.pair(metric, preds, target)
-        index = torch.where(true == known.num_classes, 2, (true == label).long())
-        return Cells(torch.where(label == known.num_classes, 3, index), kept(target, self.ignore_index))
+        label, bad = known.predicted(metric, preds, target)
+        true, weight = known.true(target)
+        true, label = in_range(true, known.num_classes), _rows(label)
+        index = (_rows(true) == label).long().masked_fill_(_rows(bad) | (_rows(true) == known.num_classes), self.good)
+        return Cells(index, None if weight is None else _rows(weight))
 
     def counts(self, table: Tensor) -> Counts:
         wrong, right = table[..., :2].double().unbind(-1)
         others = self.num_classes - 1 if self.num_classes else math.nan  # true negatives need the number of classes
-        return Counts(right, wrong, right * others + wrong * (others - 1), wrong)
+        return Counts(right, right + wrong, right + wrong, (right + wrong) * (others + 1))
 
 
 # --- no task: the first batch decides -----------------------------------------------------------------------------------------
@@ -461,11 +491,14 @@ class Inferred(Task):
     def counts_of(self, table: Tensor, decision: Tensor) -> Counts:
         """Of shape (2,): what was counted as yes or no, and as one of several classes; one of the two is empty."""
         kind, classes = decision[1] >> 32, (decision[1] & 0xFFFFFFFF).double()
-        yes_or_no = Binary().counts(table[: BAD_PREDICTION + 1])
+        first = Binary().counts(table[: BAD_PREDICTION + 1])
         wrong, right = table[BAD_PREDICTION + 1 :].double()[:2].unbind()
-        others = torch.where(kind == 4, math.nan, classes - 1)  # true negatives need the number of classes
-        tn = torch.where(kind > 2, right * others + wrong * (others - 1), 0.0)
-        return Counts(*(torch.stack(pair) for pair in zip(yes_or_no, (right, wrong, tn, wrong), strict=True)))
+        samples = right + wrong
+        decisions = samples * torch.where(kind == 4, math.nan, classes)  # true negatives need the number of classes
+        second = (right, samples, samples, torch.where(kind > 2, decisions, 0.0))
+        return Counts(
+            *(torch.stack(pair) for pair in zip((first.tp, first.predicted, first.true, first.total), second, strict=True))
+        )
 
     def diagnose(self, metric: Any, preds: Tensor, target: Tensor) -> None:
         self.task(*self.decide(metric, preds, target)).diagnose(metric, preds, target)

@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from epochal import check
-from epochal.metric import Metric, MetricOptions, State
+from epochal.metric import Metric, MetricOptions, State, fixed
 from epochal.numeric import wide
 
 
@@ -44,7 +44,7 @@ class MeanSquaredError(Metric):
         """The sum of squared differences, and their number."""
         check.same_shape(self, preds=preds, target=target)
         check.real(self, preds=preds, target=target)
-        error = (wide(preds) - wide(target)).square()  # half precision and integers would overflow
+        error = (wide(preds) - target).square()  # in float64: half precision and integers would overflow
         if self.num_outputs == 1:
             return {"total": error.sum(), "count": error.numel()}
         if error.ndim != 2 or error.shape[1] != self.num_outputs:
@@ -59,4 +59,4 @@ class MeanSquaredError(Metric):
 
 def mean_squared_error(preds: Tensor, target: Tensor, squared: bool = True, num_outputs: int = 1) -> Tensor:
     """Functional form of :class:`MeanSquaredError`."""
-    return MeanSquaredError(squared, num_outputs).of(preds, target)
+    return fixed(MeanSquaredError, squared, num_outputs).of(preds, target)
