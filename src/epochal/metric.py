@@ -400,7 +400,7 @@ class Metric(Operators, nn.Module):
             yield leaf._dtype
             for name in leaf._slots:
                 field = getattr(leaf, name)
-                yield field
+                yield list(field) if isinstance(field, list) else field
                 yield _version(field)
 
     # --- results ---------------------------------------------------------------------------------------------------------
@@ -818,10 +818,15 @@ def _has_double(args: Iterable[Any], kwargs: Mapping[str, Any]) -> bool:
 def _version(field: Any) -> Any:
     if isinstance(field, Tensor):
         return None if field.is_inference() else field._version
-    return tuple((id(part), _version(part)) for part in field) if isinstance(field, list) else field
+    return tuple(_version(part) for part in field) if isinstance(field, list) else None
 
 
 def _same(a: Sequence[Any], b: Sequence[Any]) -> bool:
-    return len(a) == len(b) and all(
-        x is y or (not isinstance(x, Tensor) and not isinstance(x, list) and x == y) for x, y in zip(a, b, strict=True)
-    )
+    """Objects by identity (a key holds them, so that nothing else takes their address), a list by its parts, versions by value."""
+
+    def equal(x: Any, y: Any) -> bool:
+        if isinstance(x, list) and isinstance(y, list):
+            return len(x) == len(y) and all(p is q for p, q in zip(x, y, strict=True))
+        return x is y or (type(x) is type(y) in (bool, int, tuple) and bool(x == y))
+
+    return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
