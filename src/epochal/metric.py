@@ -218,6 +218,8 @@ class Metric(Operators, nn.Module):
         """Back to the identity: as if nothing had been updated."""
         for slot in self._slots.values():
             object.__setattr__(self, slot.name, self._own(slot))
+        for inner in leaves(self)[1:]:  # whose states its update changes, as the twin for one batch has them new
+            inner.reset()
         self._updates, self._double, self._batch, self._cache = ZERO, False, None, None
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
