@@ -1,7 +1,8 @@
 """Which samples a process gets, and how batches reach its device.
 
-Training: each epoch's order is a function of seed and epoch alone, so that any number of processes sees the same global batches; it is
-padded to equal shares, as ``DistributedSampler`` does. Evaluation: shares without padding or repetition, so that each sample counts once.
+Training: each epoch's order is a function of seed and epoch alone, so that any number of processes sees the same global batches;
+it is padded to equal shares, as ``DistributedSampler`` does. Evaluation: shares without padding or repetition, so that each sample
+counts once.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def set_epoch(loader: Any, epoch: int) -> None:
     """Tell the sampler which epoch's order is wanted."""
     for holder in (getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)):
         for sampler in (holder, getattr(holder, "sampler", None)):
-            if hasattr(sampler, "set_epoch"):
+            if sampler is not None and hasattr(sampler, "set_epoch"):
                 sampler.set_epoch(epoch)
 
 
@@ -185,9 +186,8 @@ def named_loaders(loaders: Any) -> dict[str, Any]:
 
 
 def _is_loader(item: Any) -> bool:
-    return isinstance(item, DataLoader) or (
-        isinstance(item, Iterable) and not isinstance(item, torch.Tensor | str | list | tuple | dict)
-    )
+    a_batch = isinstance(item, torch.Tensor | str | list | tuple | dict)
+    return isinstance(item, DataLoader) or (isinstance(item, Iterable) and not a_batch)
 
 
 def mover(owner: Any, base: type, device: torch.device) -> Callable[[Any, int], Any] | None:

@@ -295,7 +295,7 @@ def _kind(value: Any) -> str:
 
 
 def _changed(entry: Entry, came: str) -> NoReturn:
-    was = "a number" if isinstance(entry, ScalarEntry) else f"the metric {entry.where or 'that a formula built'}"
+    was = f"the metric {entry.where or 'that a formula built'}" if isinstance(entry, MetricEntry) else "a number"
     raise ValueError(
         check.message(
             f"self.log({entry.name!r})", f"value is {came}", f"this key was {was} before", "Use one key for one quantity."

@@ -80,9 +80,9 @@ class Evaluation:
             book.close_steps(stage, fresh=True)
             self.on_epoch_end()
             if stage != "predict":
-                book.close_hooks(stage, self.trainer.row_step, fresh=True)
+                book.close_hooks(stage, self.trainer.row_step)
             self.on_end()
-            results = book.end_stage(stage, fresh=True, loaders=len(self.loaders))
+            results = book.end_stage(fresh=True, loaders=len(self.loaders))
         self._out_of_evaluation(modes)
         return results
 

@@ -62,8 +62,8 @@ class Fit:
         )
         self.scope = hook("training_step", "train", callbacks=False, module=False).scope
         self.step_end = hook("training_step_end", "train", callbacks=False)
-        if hasattr(self.module, "training_step_end"):
-            self.step_end.calls = [self.module.training_step_end]
+        old: Any = getattr(self.module, "training_step_end", None)
+        self.step_end.calls = [old] if old is not None else []
 
     def _choose_step(self) -> None:
         trainer, module = self.trainer, self.module
@@ -155,10 +155,10 @@ class Fit:
         trainer, book = self.trainer, self.book
         book.close_steps("train", fresh=False)
         self.on_epoch_end()
-        book.close_hooks("train", trainer.row_step, fresh=False)
+        book.close_hooks("train", trainer.row_step)
         self.after_epoch()
         self.step_plateaus()
-        book.end_stage("train", fresh=False)
+        book.end_stage(fresh=False)
         for logger in book.loggers:
             logger.save()
 
@@ -184,7 +184,7 @@ class Fit:
         optimizer = self.optimizer
         assert optimizer is not None
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # so it is in torch
         optimizer.step()
         self.trainer.global_step += 1
         return outputs

@@ -175,7 +175,7 @@ class Logbook:
         return foreign.batch_value(metric)
 
     def taken(self, metric: Any, value: Any) -> Any:
-        """What an epoch-end hook logged of a metric: its value if that is final, else its state, to be merged; None before the end."""
+        """What an epoch-end hook logged of a metric: its value if that is final, else its state, to be merged; else None."""
         if not self.closing:
             return None
         leaves = foreign.leaves(metric)
@@ -187,7 +187,7 @@ class Logbook:
         return ("states", {self.where(leaf): foreign.snapshot(leaf) for leaf in leaves if self.where(leaf) is not None})
 
     def _unchanged(self, leaf: Any) -> bool:
-        count = leaf.update_count
+        count: int = leaf.update_count
         return count == self._counts.get(id(leaf), 0) or count == 0  # a user's own reset loses nothing
 
     # --- steps -----------------------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ class Logbook:
         for entry in self._entries(stage):
             entry.reset()
 
-    def end_stage(self, stage: str, fresh: bool, loaders: int = 1) -> list[dict[str, float]]:
+    def end_stage(self, fresh: bool, loaders: int = 1) -> list[dict[str, float]]:
         """Bring the metrics back. Returns the epoch's values, for each loader its own and those of all."""
         self.closing = ""
         if self.silent:
@@ -256,7 +256,7 @@ class Logbook:
         self._counts = {id(metric): metric.update_count for metric in self.parking.metrics.values()}
         self.closing = stage
 
-    def close_hooks(self, stage: str, step: int, fresh: bool) -> None:
+    def close_hooks(self, stage: str, step: int) -> None:
         """After the epoch-end hooks: merge and publish what they logged, send the epoch's row, and begin anew."""
         entries = {(e.scope.hook, e.scope.loader, e.name): e for e in self._entries(stage) if e.seen and not e.done}
         parts: dict[Place, Any] = {}
@@ -288,7 +288,7 @@ class Logbook:
         if not dist.available():
             return table, dict(parts)
         known = self._known.setdefault(stage, [])
-        mine = Snapshot({"table": table, "touched": set(parts)}, torch.tensor(1))
+        mine = Snapshot({"table": table, "touched": set(parts)}, 1)
         (merged, *states) = dist.exchange([(self._scalars, mine), *self._states(known, parts)])
         out = self._by_place(known, parts, states)
         newcomers = sorted(merged.state["touched"] - set(known))
@@ -451,6 +451,15 @@ class Logbook:
         """What the progress bar shows, as floats, read in one transfer."""
         live = {} if self.closing == "train" else self._live(_to_bar)
         return floats({**self._bar, **live})
+
+    def values(self) -> dict[str, Any]:
+        """All that a process started for a run hands back."""
+        views = {"_callback": self.callback_metrics, "_logged": self.logged_metrics, "_bar": self.progress_bar_metrics}
+        return {**views, "history": self.history}
+
+    def adopt(self, values: Mapping[str, Any]) -> None:
+        """The counterpart of :meth:`values`."""
+        self.__dict__.update(values)
 
     def is_fresh(self, key: str) -> bool:
         """Whether this epoch gave the key a value: a stale one never decides."""

@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002, ARG004  # hooks have the signatures that users of Lightning override
 """LightningModule: a model, its steps, and ``self.log``."""
 
 from __future__ import annotations
@@ -63,11 +64,14 @@ class DataHooks:
 class LightningModule(DataHooks, HyperParameters, nn.Module):
     """A model with its training, under the names that users of Lightning know.
 
-    Define ``training_step``, ``configure_optimizers``, and what else is needed. Submodules may be set before ``super().__init__()``,
-    which may also be left out.
+    Define ``training_step``, ``configure_optimizers``, and what else is needed. Submodules may be set before
+    ``super().__init__()``, which may also be left out.
     """
 
     CHECKPOINT_HYPER_PARAMS_KEY = "hyper_parameters"
+    _trainer: Trainer | None
+    _logbook: Logbook | None
+    automatic_optimization: bool
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
@@ -128,10 +132,11 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
     ) -> None:
         """Log a number, a metric, or what a metric returned, under a key.
 
-        The epoch's value of a key is computed from all of the epoch's data, on all ranks, by the metric that the key belongs to; a plain
-        number is reduced by ``reduce_fx``, a mean weighted by ``batch_size``. ``on_step`` and ``on_epoch`` default by hook (docs/logging.md);
-        both give ``{name}_step`` and ``{name}_epoch``. ``sync_dist``: None merges epoch values over ranks, False keeps plain ones local.
-        ``rank_zero_only``: the key exists on rank 0 alone. ``enable_graph`` has no effect: what is logged is detached.
+        The epoch's value of a key is computed from all of the epoch's data, on all ranks, by the metric that the key belongs to; a
+        plain number is reduced by ``reduce_fx``, a mean weighted by ``batch_size``. ``on_step`` and ``on_epoch`` default by hook
+        (docs/logging.md); both give ``{name}_step`` and ``{name}_epoch``. ``sync_dist``: None merges epoch values over ranks, False
+        keeps plain ones local. ``rank_zero_only``: the key exists on rank 0 alone. ``enable_graph`` has no effect: what is logged
+        is detached.
         """
         book: Logbook | None = self.__dict__.get("_logbook")
         if book is None:
@@ -273,7 +278,7 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
     def loggers(self) -> list[Any]:
         return self._trainer.loggers if self._trainer else []
 
-    def optimizers(self, use_pl_optimizer: bool = True) -> Any:  # noqa: ARG002  # Lightning's name; both are the same here
+    def optimizers(self, use_pl_optimizer: bool = True) -> Any:  # Lightning's name; both are the same here
         """The optimizer, or the list of them."""
         found = self.trainer.optimizers
         return found[0] if len(found) == 1 else found
@@ -348,7 +353,7 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
         for parameter in others:
             parameter.requires_grad = False
 
-    def untoggle_optimizer(self, optimizer: Any) -> None:  # noqa: ARG002  # Lightning's signature
+    def untoggle_optimizer(self, optimizer: Any) -> None:  # Lightning's signature
         """Gradients as they were before :meth:`toggle_optimizer`."""
         for parameter, required in self.__dict__.pop("_toggled", []):
             parameter.requires_grad = required

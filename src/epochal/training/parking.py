@@ -1,8 +1,8 @@
 """State has a scope: the metrics of a module, kept apart per stage and loader.
 
 Validation runs inside the training epoch, and one metric may serve both, or several loaders. Snapshots cost a reference each, so
-every metric of the module is set aside at a stage's begin and brought back at its end. A metric that no step updated belongs to the run
-and is left alone.
+every metric of the module is set aside at a stage's begin and brought back at its end. A metric that no step updated belongs to
+the run and is left alone.
 """
 
 from __future__ import annotations

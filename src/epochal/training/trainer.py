@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import Precision
-from lightning_fabric.strategies import SingleDeviceStrategy
 from lightning_fabric.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 from torch import Tensor
 
 from epochal import check
@@ -37,7 +37,8 @@ class Trainer:
     """Runs a :class:`LightningModule` on any number of devices, and logs what it logs.
 
     Flags are Lightning's. ``logger``: a logger, several, True or None for a :class:`CSVLogger` (the default for now) in
-    ``default_root_dir``, False for none. ``devices=2`` on a CPU means two processes. A flag that names something not built yet is an error.
+    ``default_root_dir``, False for none. ``devices=2`` on a CPU means two processes. A flag that names something not built yet is
+    an error.
     """
 
     def __init__(
@@ -207,8 +208,8 @@ class Trainer:
     ) -> list[Any] | None:
         """What ``predict_step`` returned for each batch: a list, or a list of lists for several loaders; this rank's share."""
         self._refuse_checkpoint(ckpt_path)
-        found = self._go(self._predict, model, datamodule, "predict", dataloaders, return_predictions is not False)
-        return found  # type: ignore[no-any-return]
+        keep = return_predictions is not False
+        return self._go(self._predict, model, datamodule, "predict", dataloaders, keep)  # type: ignore[no-any-return]
 
     def _refuse_checkpoint(self, ckpt_path: Any) -> None:
         if ckpt_path is not None:
@@ -232,7 +233,8 @@ class Trainer:
             )
         launcher = self.fabric.strategy.launcher
         if isinstance(launcher, _MultiProcessingLauncher):
-            return self._back_from(self.fabric.launch(_in_process, self, verb.__name__, module, datamodule, stage, *rest), module)
+            started: Callable[..., Any] = _in_process
+            return self._back_from(self.fabric.launch(started, self, verb.__name__, module, datamodule, stage, *rest), module)
         if not isinstance(launcher, _SubprocessScriptLauncher) or not getattr(self, "_launched", False):
             self.fabric.launch()
             self._launched = True
@@ -271,13 +273,9 @@ class Trainer:
         module.attach(self, book)
         self._settle_callbacks(module)
         for owner in (datamodule, module):
-            if owner is not None:
-                if self.local_rank == 0:
-                    owner.prepare_data()
+            if owner is not None and self.local_rank == 0:
+                owner.prepare_data()
         self.fabric.barrier()
-        if self.world_size > 1 and self.is_global_zero is False:
-            for logger in self.loggers:
-                logger.experiment  # noqa: B018  # nothing is written on other ranks
         if datamodule is not None:
             datamodule.trainer = self
             datamodule.setup(stage)
@@ -484,7 +482,7 @@ class Trainer:
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Gradients, as the strategy and the precision need them."""
         if self.is_plain:
-            loss.backward(*args, **kwargs)
+            loss.backward(*args, **kwargs)  # type: ignore[no-untyped-call]  # so it is in torch
         else:
             self.fabric.backward(loss, *args, model=self._wrapped, **kwargs)
 

@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002  # hooks have the signatures that users of Lightning override
 """Progress bars: redrawn by the clock, not by the batch."""
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ class ProgressBar(Callback):
 
     _on = True
 
-    def get_metrics(self, trainer: Any, pl_module: Any) -> dict[str, Any]:  # noqa: ARG002  # for those who override it
+    def get_metrics(self, trainer: Any, pl_module: Any) -> dict[str, Any]:  # for those who override it
         """``v_num``, the logger's version, and what was logged with ``prog_bar=True``."""
         versions = [str(logger.version)[-4:] for logger in trainer.loggers if getattr(logger, "version", None) is not None]
         shown: dict[str, Any] = {"v_num": "_".join(versions)} if versions else {}
@@ -68,14 +69,8 @@ class TQDMProgressBar(ProgressBar):
         if not (self._shown and self._terminal):
             return None
         whole = None if total == float("inf") else int(total)
-        return auto_tqdm(
-            total=whole,
-            desc=description,
-            position=self.process_position + position,
-            leave=leave,
-            file=sys.stdout,
-            dynamic_ncols=True,
-        )
+        where = self.process_position + position
+        return auto_tqdm(total=whole, desc=description, position=where, leave=leave, file=sys.stdout, dynamic_ncols=True)
 
     def _draw(self, bar: Any, done: int, metrics: dict[str, Any] | None = None) -> None:
         if bar is None:

@@ -1,8 +1,8 @@
 """CSVLogger: rows in ``metrics.csv``, which always parses.
 
-Rows are appended, to the wide file and to the journal, ``metrics.jsonl``. A key that comes late needs a wider header: from then on
-the journal alone is written, and at the epoch's end (:meth:`CSVLogger.save`) the wide file is made anew from it. So a row's cost does not
-grow with the file.
+Rows are appended, to the wide file and to the journal, ``metrics.jsonl``. A key that comes late needs a wider header: from then
+on the journal alone is written, and at the epoch's end (:meth:`CSVLogger.save`) the wide file is made anew from it. So a row's cost
+does not grow with the file.
 """
 
 from __future__ import annotations

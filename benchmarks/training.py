@@ -1,0 +1,133 @@
+"""What the Trainer adds to a bare PyTorch step, side by side with Lightning's: Linear(32, 2), batch 64, no logger, one thread.
+
+Costs are in units of the bare step: "a step of fit" is (time per step of fit - bare) / bare; "ten logs" is what ten ``self.log``
+calls with on_step and on_epoch add. Each is the least of several rounds, ours, theirs and the bare loop in turn.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import DataLoader
+
+STEPS, ROUNDS = 1500, 5
+
+
+class Row(NamedTuple):
+    """One comparison, in units of the bare step; ``limit`` is what ours may cost."""
+
+    name: str
+    ours: float
+    theirs: float
+    limit: float
+
+
+class Batches(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
+    """The same batch again and again, so that loading costs next to nothing."""
+
+    def __init__(self, steps: int) -> None:
+        self.batch = (torch.randn(64, 32), torch.randint(0, 2, (64,)))
+        self.steps = steps
+
+    def __iter__(self) -> Any:
+        return iter([self.batch] * self.steps)
+
+    def __len__(self) -> int:
+        return self.steps
+
+
+def loader() -> Any:
+    return DataLoader(Batches(STEPS), batch_size=None)
+
+
+def bare() -> float:
+    """Seconds per step of a plain loop over the same loader."""
+    layer = torch.nn.Linear(32, 2)
+    optimizer = torch.optim.SGD(layer.parameters(), 0.01)
+    batches = loader()
+    start = time.perf_counter()
+    for x, y in batches:
+        loss = torch.nn.functional.cross_entropy(layer(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return (time.perf_counter() - start) / STEPS
+
+
+def fit(pl: Any, logs: int) -> float:
+    """Seconds per step of ``fit``, measured between the first batch and the last."""
+    names = [f"value_{i}" for i in range(logs)]
+
+    class Module(pl.LightningModule):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(32, 2)
+
+        def training_step(self, batch: Any, _: int) -> Any:
+            x, y = batch
+            loss = torch.nn.functional.cross_entropy(self.layer(x), y)
+            for name in names:
+                self.log(name, loss, on_step=True, on_epoch=True)
+            return loss
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), 0.01)
+
+        def on_train_epoch_start(self) -> None:
+            self.start = time.perf_counter()
+
+        def on_train_epoch_end(self) -> None:
+            self.seconds = time.perf_counter() - self.start
+
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False}
+    module = Module()
+    pl.Trainer(max_epochs=1, accelerator="cpu", devices=1, **quiet).fit(module, loader())
+    return float(module.seconds) / STEPS
+
+
+def rows() -> list[Row]:
+    """The comparisons of issue 2."""
+    import lightning.pytorch as theirs
+
+    import epochal.training as ours
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning").setLevel(logging.ERROR)
+    torch.set_num_threads(1)
+    runs: dict[str, Callable[[], float]] = {
+        "bare": bare,
+        "ours": lambda: fit(ours, 0),
+        "ours, ten logs": lambda: fit(ours, 10),
+        "theirs": lambda: fit(theirs, 0),
+        "theirs, ten logs": lambda: fit(theirs, 10),
+    }
+    best: dict[str, float] = dict.fromkeys(runs, float("inf"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(ROUNDS):
+            for name, run in runs.items():
+                best[name] = min(best[name], run())
+    unit = best["bare"]
+
+    def cost(of: str, over: str) -> float:
+        return (best[of] - best[over]) / unit
+
+    return [
+        Row("a step of fit, over a bare step", cost("ours", "bare"), cost("theirs", "bare"), 0.5),
+        Row("ten self.log calls", cost("ours, ten logs", "ours"), cost("theirs, ten logs", "theirs"), 0.3),
+    ]
+
+
+def main() -> None:
+    print(f"{'in bare steps':35} {'ours':>8} {'theirs':>8} {'limit':>8}")
+    for row in rows():
+        print(f"{row.name:35} {row.ours:8.3f} {row.theirs:8.3f} {row.limit:8.3f}  {'ok' if row.ours <= row.limit else 'TOO MUCH'}")
+
+
+if __name__ == "__main__":
+    main()
