@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, SupportsIndex, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -100,32 +100,33 @@ class Blocks(list[Any]):
     Copies share the blocks: rows that one copy has written are never overwritten by another, so a copy costs a few views.
     """
 
-    __slots__ = ("_blocks",)
+    __slots__ = ("_open",)
     SMALLEST = 4096  # bytes
     GROWTH = 8  # a new block takes at least an eighth of the rows so far
 
     def __init__(self, chunks: Iterable[Any] = ()) -> None:
         super().__init__()
-        self._blocks: list[_Block | None] = []
+        self._open: tuple[Tensor, _Block] | None = None  # the last part and its block, as long as that is the last part
         for chunk in chunks:
             self.append(chunk)
 
     def append(self, chunk: Any) -> None:
         """Append a tensor of rows; it is detached and copied."""
         if not isinstance(chunk, Tensor) or chunk.ndim == 0:  # nothing to concatenate by rows: kept as it is
-            self._blocks.append(None)
             super().append(chunk.detach() if isinstance(chunk, Tensor) else chunk)
             return
         chunk = chunk.detach()
-        last = self._blocks[-1] if self._blocks else None
-        if last is not None and last.takes(chunk, self[-1].shape[0]):
-            super().__setitem__(-1, last.write(chunk))
-            return
+        if self._open is not None and self and self[-1] is self._open[0]:
+            part, block = self._open
+            if block.takes(chunk, part.shape[0]):
+                self[-1] = block.write(chunk)
+                self._open = self[-1], block
+                return
         rows = sum(part.shape[0] for part in self if isinstance(part, Tensor) and part.ndim)
         row_bytes = max(1, chunk[:1].numel() * chunk.element_size())
         block = _Block(chunk, max(chunk.shape[0], rows // self.GROWTH, self.SMALLEST // row_bytes))
-        self._blocks.append(block)
         super().append(block.write(chunk))
+        self._open = self[-1], block
 
     def extend(self, chunks: Iterable[Any]) -> None:
         for chunk in list(chunks):
@@ -135,22 +136,10 @@ class Blocks(list[Any]):
         self.extend(chunks)
         return self
 
-    def __setitem__(self, index: SupportsIndex | slice, value: Any) -> None:
-        super().__setitem__(index, value)
-        self._blocks = [None] * len(self)
-
-    def __delitem__(self, index: SupportsIndex | slice) -> None:
-        super().__delitem__(index)
-        self._blocks = [None] * len(self)
-
-    def clear(self) -> None:
-        super().clear()
-        self._blocks = []
-
     def copy(self) -> Blocks:
         twin = type(self)()
         list.extend(twin, self)
-        twin._blocks = list(self._blocks)  # noqa: SLF001  # its own class
+        twin._open = self._open  # noqa: SLF001  # its own class
         return twin
 
     __copy__ = copy
