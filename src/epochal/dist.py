@@ -89,7 +89,7 @@ def _fold(metric: Metric, ranks: Sequence[tuple[State, int, bool]], sums: State)
         state = {s.name: sums[s.name] if s.name in sums else combine(s, [f[s.name] for f in states], weights) for s in slots}
     else:
         state = metric.merge_ranks([{**fields, "_updates": updates} for fields, updates in zip(states, weights, strict=True)])
-    return Snapshot(state, torch.tensor(sum(weights)), any(rank[2] for rank in ranks))
+    return Snapshot(state, sum(weights), any(rank[2] for rank in ranks))
 
 
 def _reduced_fields(holders: Sequence[tuple[Metric, Snapshot]]) -> list[tuple[int, str]]:
@@ -188,7 +188,7 @@ def _pack(holders: Sequence[tuple[Metric, Snapshot]], reduced: Sequence[tuple[in
         if key not in seen:
             seen[key] = len(states)
             fields = {name: put(field) for name, field in snapshot.state.items() if (index, name) not in skip}
-            states.append((fields, int(snapshot.updates), snapshot.double))
+            states.append((fields, snapshot.updates, snapshot.double))
         refs.append(seen[key])
     contents = pickle.dumps((refs, states))
     head = len(contents).to_bytes(8, "little") + contents
@@ -235,10 +235,10 @@ def _gathered_by(gather: Callable[..., Any], metric: Metric, snapshot: Snapshot,
     """The way of a ``dist_sync_fn``: it returns the list of every rank's tensor."""
     fields = {
         name: gather(field.joined() if isinstance(field, Blocks) else field, group)
-        for name, field in {**snapshot.state, "_updates": snapshot.updates}.items()
+        for name, field in {**snapshot.state, "_updates": torch.tensor(snapshot.updates, device=metric.device)}.items()
     }
     ranks = [dict(zip(fields, row, strict=True)) for row in zip(*fields.values(), strict=True)]
-    return Snapshot(metric.merge_ranks(ranks), torch.stack(list(fields["_updates"])).sum(), snapshot.double)
+    return Snapshot(metric.merge_ranks(ranks), int(torch.stack(list(fields["_updates"])).sum()), snapshot.double)
 
 
 def _comm_device(group: Any) -> torch.device:

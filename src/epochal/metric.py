@@ -89,7 +89,8 @@ class Metric(Operators, nn.Module):
     _device: torch.device
     _dtype: torch.dtype | None
     _double: bool  # whether float64 input was among the data
-    _updates: Tensor  # 0-d: a Python int that grows would recompile each step
+    _updates: int
+    _traced: Tensor  # 0-d: the updates made in compiled code, where a Python int that grows would recompile each step
     _batch: Snapshot | tuple[Any, Any] | None  # the last batch: its statistic, or its arguments where only those are known
     _cache: tuple[Any, Any] | None  # the versions of the state that a value was computed from, and the value
     _held: bool  # whether the state is for now another one than the local
@@ -104,7 +105,7 @@ class Metric(Operators, nn.Module):
             check.unknown_arguments(self, {k: v for k, v in kwargs.items() if k not in OPTIONS}, {*known, *OPTIONS})
         self.__dict__.update(options)
         self.__dict__.update(
-            _slots={}, _device=CPU, _dtype=None, _double=False, _updates=ZERO, _batch=None, _cache=None, _held=False, _token=None
+            _slots={}, _device=CPU, _dtype=None, _double=False, _updates=0, _traced=ZERO, _batch=None, _cache=None, _held=False, _token=None
         )
 
     # --- what a metric defines -------------------------------------------------------------------------------------------
@@ -207,12 +208,12 @@ class Metric(Operators, nn.Module):
         state = self._state()
         if self._classic:
             state = {k: v.clone() if isinstance(v, Tensor) else copy.copy(v) for k, v in state.items()}
-        return Snapshot(state, self._updates, self._double)
+        return Snapshot(state, self.update_count, self._double)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot, also one that was merged or came from another process."""
         self._adopt(snapshot.state)
-        self.__dict__.update(_updates=snapshot.updates, _double=snapshot.double, _batch=None)
+        self.__dict__.update(_updates=snapshot.updates, _traced=ZERO, _double=snapshot.double, _batch=None)
 
     def reset(self) -> None:
         """Back to the identity: as if nothing had been updated."""
@@ -220,7 +221,7 @@ class Metric(Operators, nn.Module):
             object.__setattr__(self, slot.name, self._own(slot))
         for inner in leaves(self)[1:]:  # whose states its update changes, as the twin for one batch has them new
             inner.reset()
-        self._updates, self._double, self._batch, self._cache = ZERO, False, None, None
+        self._updates, self._traced, self._double, self._batch, self._cache = 0, ZERO, False, None, None
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
         """Merge what another metric of the same class, or a state of one, has accumulated into this one."""
@@ -236,7 +237,7 @@ class Metric(Operators, nn.Module):
         else:
             if set(incoming_state) != set(self._slots):
                 check.fail(self, f"merge_state got the fields {sorted(incoming_state)}", f"{sorted(self._slots)} are needed")
-            other = Snapshot(dict(incoming_state), ONE)
+            other = Snapshot(dict(incoming_state), 1)
         self._accept(other)
 
     def _accept(self, other: Snapshot) -> None:
@@ -325,23 +326,26 @@ class Metric(Operators, nn.Module):
             except ValueError:
                 self.diagnose(*args, **kwargs)
                 raise
-        return Snapshot(state, ONE, _has_double(args, kwargs))
+        return Snapshot(state, 1, _has_double(args, kwargs))
 
     def after(self, batch: Snapshot) -> Snapshot:
         """The state with a batch merged in. Pure."""
         mine, state = self._state(), batch.state
         if any(slot.reduction == "mean" for slot in self._slots.values()):
-            mine, state = {**mine, WEIGHT: self._updates}, {**state, WEIGHT: batch.updates}
-        return Snapshot(self.merge(mine, state), self._updates + batch.updates, self._double or batch.double)
+            mine, state = {**mine, WEIGHT: self._updates + self._traced}, {**state, WEIGHT: batch.updates}
+        updates = 0 if torch.compiler.is_compiling() else self._updates + batch.updates
+        return Snapshot(self.merge(mine, state), updates, self._double or batch.double)
 
     def take(self, after: Snapshot, batch: Snapshot | None) -> None:
         """The one place where new data enter the state; ``batch`` is what :meth:`batch_value` reads."""
         self._adopt(after.state)
         put = object.__setattr__
-        put(self, "_updates", after.updates)
         if after.double:
             put(self, "_double", True)
-        if not torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
+            put(self, "_traced", self._traced + 1)
+        else:
+            put(self, "_updates", after.updates)
             put(self, "_batch", batch)
 
     def is_like(self, other: Metric) -> bool:
@@ -350,9 +354,7 @@ class Metric(Operators, nn.Module):
             mine, its = getattr(self, name), getattr(other, name)
             if mine is not its and not (slot.is_identity(mine) and other._slots[name].is_identity(its)):
                 return False
-        return self._double == other._double and (
-            self._updates is other._updates or (not torch.compiler.is_compiling() and int(self._updates) == int(other._updates))
-        )
+        return self._double == other._double and self._updates == other._updates and self._traced is other._traced
 
     def derived(self, state: State) -> dict[str, Any]:
         """What :meth:`value` reads of a state."""
@@ -508,12 +510,12 @@ class Metric(Operators, nn.Module):
     @property
     def update_count(self) -> int:
         """How many batches the state holds."""
-        return int(self._updates)
+        return self._updates + (0 if self._traced is ZERO else int(self._traced))
 
     @property
     def update_called(self) -> bool:
         """Whether any batch has been added since the last reset."""
-        return any(int(leaf._updates) > 0 for leaf in leaves(self)) or int(self._updates) > 0
+        return any(leaf.update_count > 0 for leaf in leaves(self))
 
     @property
     def device(self) -> torch.device:
@@ -610,7 +612,8 @@ class Metric(Operators, nn.Module):
             self._put(name, field)
             state_dict[prefix + name] = field
         if found:
-            self._updates, self._double = torch.tensor(local_metadata.get("updates", 1)), local_metadata.get("double", False)
+            self._updates, self._traced = local_metadata.get("updates", 1), ZERO
+            self._double = local_metadata.get("double", False)
             self._batch = self._cache = None
 
     def extra_repr(self) -> str:
@@ -624,7 +627,7 @@ class Metric(Operators, nn.Module):
         return plot_value(self.compute() if val is None else val, ax=ax, name=type(self).__name__)
 
 
-CPU, ZERO, ONE = torch.device("cpu"), torch.tensor(0), torch.tensor(1)
+CPU, ZERO = torch.device("cpu"), torch.tensor(0)
 WEIGHT = "_updates"  # beside the fields of a state: how many updates it holds, the weight of a "mean"
 OPTIONS: dict[str, Any] = {
     "compute_on_cpu": False,
@@ -668,11 +671,11 @@ def held(snapshots: Mapping[Metric, Snapshot]) -> Iterator[None]:
     try:
         for metric, snapshot in snapshots.items():
             metric._adopt(snapshot.state)
-            metric.__dict__.update(_updates=snapshot.updates, _double=snapshot.double, _held=True)
+            metric.__dict__.update(_updates=snapshot.updates, _traced=ZERO, _double=snapshot.double, _held=True)
         yield
     finally:
         for metric, own in before:
-            metric.__dict__.update({name: own[name] for name in (*metric._slots, "_updates", "_double", "_held")})
+            metric.__dict__.update({name: own[name] for name in (*metric._slots, "_updates", "_traced", "_double", "_held")})
 
 
 @contextmanager
@@ -744,7 +747,7 @@ def _classic_update(update: Callable[..., None]) -> Callable[..., None]:
     def guarded(self: Metric, *args: Any, **kwargs: Any) -> None:
         if torch.compiler.is_compiling():
             update(self, *args, **kwargs)
-            self._updates = self._updates + 1
+            self._traced = self._traced + 1
             return
         count = self._updates
         try:

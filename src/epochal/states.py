@@ -46,7 +46,7 @@ class Snapshot:
     """All that a metric accumulates: its state, over how many updates, and whether float64 input was among them."""
 
     state: State
-    updates: Tensor
+    updates: int
     double: bool = False
 
     def detached(self) -> Snapshot:
@@ -162,6 +162,10 @@ def parts(field: Any) -> Sequence[Any]:
     return field if isinstance(field, list) else (field,)
 
 
+def _plus(a: Any, b: Any) -> Any:
+    return a if isinstance(b, int) and b == 0 else a + b  # a count of nothing costs nothing
+
+
 def _maximum(a: Any, b: Any) -> Any:
     return torch.maximum(a, b if isinstance(b, Tensor) else torch.as_tensor(b, dtype=a.dtype, device=a.device))
 
@@ -177,7 +181,7 @@ def _concatenate(a: Any, b: Any) -> Any:
 
 
 PAIRWISE: Mapping[Any, Callable[[Any, Any], Any]] = {
-    "sum": lambda a, b: a + b,
+    "sum": _plus,
     "max": _maximum,
     "min": _minimum,
     "cat": _concatenate,

@@ -510,7 +510,7 @@ def _over_ranks(ranks: Sequence[Metric]) -> Metric:
     for leaf, each in zip(leaves(merged), zip(*(leaves(rank) for rank in ranks), strict=True), strict=True):
         snapshots = [one.snapshot() for one in each]
         state = leaf.merge_ranks([{**snapshot.state, "_updates": snapshot.updates} for snapshot in snapshots])
-        count = torch.stack([snapshot.updates for snapshot in snapshots]).sum()
+        count = sum(snapshot.updates for snapshot in snapshots)
         leaf.restore(Snapshot(state, count, any(snapshot.double for snapshot in snapshots)))
     return merged
 

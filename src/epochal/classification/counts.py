@@ -81,12 +81,7 @@ class Score(TableMetric, metaclass=Family):
     def derive(self, table: Tensor, decision: Tensor | None = None) -> dict[str, Counts]:
         if decision is not None and isinstance(self.task, Inferred):
             return {"counts": self.task.counts_of(table, decision)}
-        return {"counts": self.task.counts(self._rows(table))}
-
-    def _rows(self, table: Tensor) -> Tensor:
-        if self.multidim_average == SAMPLEWISE and not table.numel():  # no sample yet
-            return torch.zeros((0, self.task.groups, self.task.cells) if self.task.groups else (0, self.task.cells))
-        return table
+        return {"counts": self.task.counts(self.rows(table))}
 
     def value(self, counts: Counts) -> Tensor:
         if isinstance(self.task, Inferred):

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any, ClassVar
+from typing import Any
 
-import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
 from epochal import check
-from epochal.classification.tables import GLOBAL, SAMPLEWISE, Family, choose
-from epochal.classification.tasks import MulticlassCorrect, Multilabel
-from epochal.metric import Metric, MetricOptions, State, fixed
+from epochal.classification.tables import GLOBAL, Family, TableMetric, choose
+from epochal.classification.tasks import MulticlassExact, MultilabelExact
+from epochal.metric import MetricOptions, fixed
 from epochal.numeric import ratio
 
 
-class ExactMatch(Metric, metaclass=Family):
+class ExactMatch(TableMetric, metaclass=Family):
     r"""The part of the samples that are right in all of their labels (multilabel) or positions (multiclass).
 
     .. math:: \frac{1}{N} \sum_i \prod_j [\hat y_{ij} = y_{ij}]
@@ -24,9 +22,8 @@ class ExactMatch(Metric, metaclass=Family):
     What is ignored counts as right; a sample of which all is ignored does not count. Also called subset accuracy.
     """
 
-    is_differentiable = False
     higher_is_better = True
-    task_name: ClassVar[str | None] = None
+    task: MulticlassExact | MultilabelExact
 
     def __new__(
         cls,
@@ -41,60 +38,12 @@ class ExactMatch(Metric, metaclass=Family):
     ) -> Any:
         return choose(cls, task, {name: value for name, value in locals().items() if name not in ("cls", "task")})
 
-    def __init__(
-        self,
-        task: MulticlassCorrect | Multilabel,
-        multidim_average: str = GLOBAL,
-        validate_args: bool = True,
-        **kwargs: Unpack[MetricOptions],
-    ) -> None:
-        super().__init__(**kwargs)
-        check.choice(self, "multidim_average", multidim_average, (GLOBAL, SAMPLEWISE))
-        self.__dict__.update(task=task, multidim_average=multidim_average, validate_args=validate_args)
-        rows = multidim_average == SAMPLEWISE
-        self.add_state("right", [] if rows else torch.zeros(2, dtype=torch.int64), dist_reduce_fx="cat" if rows else "sum")
-        self.add_state("total", [] if rows else torch.tensor(0), dist_reduce_fx="cat" if rows else "sum")
-        self.add_state("outside", torch.tensor(0), dist_reduce_fx="sum")  # how many scores were no probabilities
-        self.add_state("faults", torch.tensor(0), dist_reduce_fx="sum")
+    def derive(self, table: Tensor) -> dict[str, Tensor]:
+        right, total = self.task.matches(self.rows(table))
+        return {"right": right, "total": total}
 
-    task: MulticlassCorrect | Multilabel
-    multidim_average: str
-    validate_args: bool
-
-    def measured_by(self) -> Hashable:
-        return self.task, self.multidim_average
-
-    def measure(self, preds: Tensor, target: Tensor) -> State:
-        """Whether each sample is right, read as probabilities and as logits."""
-        cells, weight = self.task.encode(self, preds, target)  # (N, X), or (N, labels, X)
-        keep = torch.ones_like(cells) if weight is None else weight.view(cells.shape)
-        if isinstance(self.task, Multilabel):
-            right, outside = self.task.right(cells)
-            right, counts = (right | (keep == 0)).all(2), keep.any(1)
-        else:
-            right, outside = (cells == 1).expand(2, *cells.shape), torch.zeros_like(cells)
-            right, counts = (right | (keep == 0)).all(2, keepdim=True), keep.any(1, keepdim=True)
-        right, counts = (right & counts).sum(-1).movedim(0, -1), counts.sum(-1)  # (N, 2), (N,)
-        state = {"outside": (outside * keep).sum(), "faults": ((cells >= self.task.good) * keep).sum()}
-        if self.multidim_average == SAMPLEWISE:
-            return {"right": right, "total": counts, **state}
-        return {"right": right.sum(0), "total": counts.sum(), **state}
-
-    def value(self, right: Tensor, total: Tensor, outside: Tensor, faults: Tensor) -> Tensor:  # noqa: ARG002
-        if not right.numel():  # no sample yet
-            return torch.zeros(0)
-        return ratio(torch.where(outside > 0, right[..., 1], right[..., 0]).double(), total)
-
-    def verify(self, state: State) -> None:
-        if self.validate_args and bool(state["faults"] > 0):
-            came = f"{int(state['faults'])} values are labels out of range or NaN"
-            check.fail(self, came, f"{self.task.valid} and numbers are needed")
-
-    def diagnose(self, preds: Tensor, target: Tensor) -> None:
-        self.task.diagnose(self, preds, target)
-
-    def extra_repr(self) -> str:
-        return repr(self.task)
+    def value(self, right: Tensor, total: Tensor) -> Tensor:
+        return ratio(right, total)
 
 
 class MulticlassExactMatch(ExactMatch):
@@ -118,7 +67,7 @@ class MulticlassExactMatch(ExactMatch):
         **kwargs: Unpack[MetricOptions],
     ) -> None:
         check.whole(self, "num_classes", num_classes, 2)
-        super().__init__(MulticlassCorrect(num_classes, 1, ignore_index), multidim_average, validate_args, **kwargs)
+        super().__init__(MulticlassExact(num_classes, 1, ignore_index), multidim_average, validate_args, **kwargs)
 
 
 class MultilabelExactMatch(ExactMatch):
@@ -145,7 +94,7 @@ class MultilabelExactMatch(ExactMatch):
         logits: bool | None = None,
         **kwargs: Unpack[MetricOptions],
     ) -> None:
-        super().__init__(Multilabel(num_labels, threshold, ignore_index, logits), multidim_average, validate_args, **kwargs)
+        super().__init__(MultilabelExact(num_labels, threshold, ignore_index, logits), multidim_average, validate_args, **kwargs)
 
 
 def multiclass_exact_match(

@@ -171,7 +171,7 @@ class F1Score(Score):
         return choose(cls, task, arguments, without_task)
 
     def score(self, counts: Counts) -> Tensor:
-        return self.ratio(2 * counts.tp, counts.predicted + counts.true)
+        return self.ratio(2 * counts.tp, counts.both)
 
 
 class BinaryF1Score(BinaryScore, F1Score):

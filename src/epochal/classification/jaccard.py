@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 
 from epochal.classification.counts import BinaryScore, MulticlassScore, MultilabelScore, Score
 from epochal.classification.tables import GLOBAL, choose
-from epochal.classification.tasks import Counts
+from epochal.classification.tasks import Counts, GivenCounts
 from epochal.metric import MetricOptions, fixed
 
 
@@ -46,7 +46,7 @@ class JaccardIndex(Score):
         void = self.task.ignore_index
         if self.task.one_class_each and void is not None and 0 <= void < counts.tp.shape[-1]:
             others = torch.arange(counts.tp.shape[-1], device=counts.tp.device) != void
-            counts = Counts(counts.tp, counts.predicted * others, counts.true)  # nothing of it is true
+            counts = GivenCounts(counts.tp, counts.predicted * others, counts.true)  # nothing of it is true
         return super().value(counts)
 
 

@@ -88,6 +88,14 @@ class TableMetric(Metric):
         if isinstance(self.task, Inferred):
             self.task.verify_decision(state["decision"])
 
+    def rows(self, table: Tensor) -> Tensor:
+        """The table, also of no sample yet, which has no shape."""
+        if self.multidim_average == SAMPLEWISE and not table.numel():
+            return torch.zeros(
+                (0, self.task.groups, self.task.cells) if self.task.groups else (0, self.task.cells), device=table.device
+            )
+        return table
+
     def diagnose(self, preds: Tensor, target: Tensor) -> None:
         self.task.diagnose(self, preds, target)
 

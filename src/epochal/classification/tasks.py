@@ -31,18 +31,14 @@ class Cells(NamedTuple):
 class Counts:
     """What a table says of each class or label: float64 of shape (..., classes), or (...) for a binary task.
 
-    ``tp``: true positives; ``predicted``: tp + fp; ``true``: tp + fn; ``total``: all. The rest is derived when a formula asks for it, once.
+    Derived when a formula asks for it, once: ``tp``, ``fp``, ``tn``, ``fn``, ``predicted`` (tp + fp), ``true`` (tp + fn) and
+    ``total`` (all). A task derives the first four of these its own way.
     """
 
-    def __init__(self, tp: Tensor, predicted: Tensor, true: Tensor, total: Tensor | None = None) -> None:
-        self.tp, self.predicted, self.true = tp, predicted, true
-        if total is not None:
-            self.total = total
-
-    @cached_property
-    def total(self) -> Tensor:
-        """The number of samples: of one class each, the sum of their true numbers."""
-        return self.true.sum(-1, keepdim=True)
+    tp: Tensor
+    predicted: Tensor
+    true: Tensor
+    total: Tensor
 
     @cached_property
     def fp(self) -> Tensor:
@@ -57,14 +53,67 @@ class Counts:
         return self.total - self.predicted - self.fn
 
     @cached_property
+    def both(self) -> Tensor:
+        """How often a class is predicted or true, what is both counted twice."""
+        return self.predicted + self.true
+
+    @cached_property
     def present(self) -> Tensor:
         """Whether a class occurs at all."""
-        return self.predicted + self.true > 0
+        return self.both > 0
 
     @cached_property
     def pooled(self) -> Counts:
         """All classes together, as a micro average takes them: each a decision of its own."""
-        return Counts(self.tp.sum(-1), self.predicted.sum(-1), self.true.sum(-1), self.total.expand_as(self.tp).sum(-1))
+        return PooledCounts(self)
+
+
+class GivenCounts(Counts):
+    """The numbers themselves."""
+
+    def __init__(self, tp: Tensor, predicted: Tensor, true: Tensor, total: Tensor | None = None) -> None:
+        self.tp, self.predicted, self.true = tp, predicted, true
+        if total is not None:
+            self.total = total
+
+    @cached_property
+    def total(self) -> Tensor:  # type: ignore[override]
+        """Of one class each: the sum of their true numbers."""
+        return self.true.sum(-1, keepdim=True)
+
+
+class PooledCounts(Counts):
+    def __init__(self, each: Counts) -> None:
+        self.each = each
+
+    tp = cached_property(lambda self: self.each.tp.sum(-1))  # type: ignore[assignment]
+    predicted = cached_property(lambda self: self.each.predicted.sum(-1))  # type: ignore[assignment]
+    true = cached_property(lambda self: self.each.true.sum(-1))  # type: ignore[assignment]
+    total = cached_property(lambda self: self.each.total.expand_as(self.each.tp).sum(-1))  # type: ignore[assignment]
+
+
+class MatrixCounts(Counts):
+    """Of a confusion matrix, rows true and columns predicted."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix = matrix
+
+    tp = cached_property(lambda self: self.matrix.diagonal())  # type: ignore[assignment]
+    predicted = cached_property(lambda self: self.matrix.sum(0))  # type: ignore[assignment]
+    true = cached_property(lambda self: self.matrix.sum(1))  # type: ignore[assignment]
+    total = cached_property(lambda self: self.matrix.sum())  # type: ignore[assignment]
+
+
+class ThresholdedCounts(Counts):
+    """Of (..., 2 targets): how many of each are predicted positive, and how many there are."""
+
+    def __init__(self, positive: Tensor, of: Tensor) -> None:
+        self.positive, self.of = positive, of
+
+    tp = cached_property(lambda self: self.positive[..., 1])  # type: ignore[assignment]
+    predicted = cached_property(lambda self: self.positive.sum(-1))  # type: ignore[assignment]
+    true = cached_property(lambda self: self.of[..., 1])  # type: ignore[assignment]
+    total = cached_property(lambda self: self.of.sum(-1))  # type: ignore[assignment]
 
 
 def in_range(labels: Tensor, classes: int) -> Tensor:
@@ -173,28 +222,23 @@ class Thresholded(Task):
             label = in_range(preds, 2)
             return (label * (POSITIVE | POSITIVE_LOGIT)).masked_fill_(label == 2, BAD_PREDICTION)
         edges, codes = _edges(self.threshold, self.logits, preds.dtype, preds.device)
-        interval = torch.bucketize(preds.detach(), edges)
+        interval = torch.bucketize(preds.detach() if preds.requires_grad else preds, edges)
         return codes[interval.masked_fill_(preds != preds, codes.shape[0] - 1)]  # NaN alone differs from itself
 
     def pairs(self, preds: Tensor, target: Tensor) -> Cells:
         index = torch.add(self.codes(preds), in_range(target, 2), alpha=CODES).clamp(max=BAD_PREDICTION)
         return Cells(index, kept(target, self.ignore_index))
 
-    def counts(self, table: Tensor) -> Counts:
+    def counts(self, table: Tensor) -> ThresholdedCounts:
         pairs = table[..., : self.good].double().unflatten(-1, (2, CODES)) @ _readings(table.device)  # (..., 2 targets, 4)
+        if self.logits is not None:  # both readings are the one that was asked for
+            return ThresholdedCounts(pairs[..., 0], pairs[..., 3])
         as_logits = pairs[..., 2].sum() > 0
-        positive = torch.where(as_logits, pairs[..., 1], pairs[..., 0])
-        return Counts(positive[..., 1], positive.sum(-1), pairs[..., 1, 3], pairs[..., 3].sum(-1))
+        return ThresholdedCounts(torch.where(as_logits, pairs[..., 1], pairs[..., 0]), pairs[..., 3])
 
     def matrix(self, table: Tensor) -> Tensor:
         counts = self.counts(table)
-        return torch.stack([counts.tn, counts.fp, counts.fn, counts.tp], -1).unflatten(-1, (2, 2))
-
-    def right(self, cells: Tensor) -> tuple[Tensor, Tensor]:
-        """Which cells are correct under either reading (in front: probabilities, logits), and which lie outside of [0, 1]."""
-        code, row = cells % CODES, cells // CODES
-        positive = torch.stack([code & POSITIVE, (code & POSITIVE_LOGIT) // POSITIVE_LOGIT])
-        return positive == row, (code & OUTSIDE) > 0
+        return torch.stack([counts.of - counts.positive, counts.positive], -1)
 
 
 def _check_threshold(task: str, threshold: float, logits: bool | None) -> None:
@@ -288,9 +332,10 @@ class Multiclass(Task):
         if preds.ndim == target.ndim:
             label = in_range(preds, self.num_classes)
             return label, label == self.num_classes
-        top, label = preds.detach().max(1)
+        preds = preds.detach() if preds.requires_grad else preds
+        top, label = preds.max(1)
         if self.top_k > 1:
-            among = (preds.detach().topk(self.top_k, 1).indices == target.unsqueeze(1)).any(1)
+            among = (preds.topk(self.top_k, 1).indices == target.unsqueeze(1)).any(1)
             label = torch.where(among, target, label)
         return label, top != top  # the maximum of a row with NaN is NaN, which alone differs from itself
 
@@ -356,8 +401,7 @@ class MulticlassMatrix(Multiclass):
         return table[: self.good].view(self.num_classes, self.num_classes).double()
 
     def counts(self, table: Tensor) -> Counts:
-        matrix = self.matrix(table)
-        return Counts(matrix.diagonal(), matrix.sum(0), matrix.sum(1))
+        return MatrixCounts(self.matrix(table))
 
 
 @dataclass(frozen=True)
@@ -383,7 +427,7 @@ class MulticlassMargins(Multiclass):
 
     def counts(self, table: Tensor) -> Counts:
         target, label, both = table[..., : 3 * self.num_classes].double().unflatten(-1, (3, self.num_classes)).unbind(-2)
-        return Counts(both, label, target)
+        return GivenCounts(both, label, target)
 
 
 @dataclass(frozen=True)
@@ -412,13 +456,80 @@ class MulticlassCorrect(Multiclass):
         label, bad = known.predicted(metric, preds, target)
         true, weight = known.true(target)
         true, label = in_range(true, known.num_classes), _rows(label)
-        index = (_rows(true) == label).long().masked_fill_(_rows(bad) | (_rows(true) == known.num_classes), self.good)
-        return Cells(index, None if weight is None else _rows(weight))
+        right = (_rows(true) == label).long()
+        return Cells(right.masked_fill_(_rows(bad) | (_rows(true) == known.num_classes), self.good), weight)
 
     def counts(self, table: Tensor) -> Counts:
         wrong, right = table[..., :2].double().unbind(-1)
         others = self.num_classes - 1 if self.num_classes else math.nan  # true negatives need the number of classes
-        return Counts(right, right + wrong, right + wrong, (right + wrong) * (others + 1))
+        return GivenCounts(right, right + wrong, right + wrong, (right + wrong) * (others + 1))
+
+
+# --- exact match: a sample is one decision --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MulticlassExact(MulticlassCorrect):
+    """Right if all positions of a sample are."""
+
+    def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
+        cells, weight = super().encode(metric, preds, target)
+        if weight is None:
+            return Cells(_worst(cells), None)
+        weight = _rows(weight)
+        return Cells(_worst(cells.masked_fill(weight == 0, 1)), weight.amax(1, keepdim=True))  # what is ignored is not wrong
+
+    def matches(self, table: Tensor) -> tuple[Tensor, Tensor]:
+        """How many are right, of how many."""
+        return table[..., 1].double(), table[..., :2].sum(-1)
+
+
+def _worst(cells: Tensor) -> Tensor:
+    """The cell of a sample: spare if any of its own is, else wrong if any is."""
+    if cells.shape[1] == 1:
+        return cells
+    return cells.amin(1, keepdim=True).masked_fill_((cells == MulticlassCorrect.good).any(1, keepdim=True), MulticlassCorrect.good)
+
+
+@lru_cache(maxsize=16)
+def _verdicts(labels: int, device: torch.device) -> Tensor:
+    """Of each pair of codes: 1 for wrong as a probability, and as a logit and outside of [0, 1] in the next digits of base labels + 1."""
+    base = labels + 1
+    verdicts = []
+    for cell in range(BAD_PREDICTION + 1):
+        target, code = divmod(cell, CODES)
+        wrong = [bool(code & bit) != bool(target) for bit in (POSITIVE, POSITIVE_LOGIT)]
+        verdicts.append(wrong[0] + wrong[1] * base + bool(code & OUTSIDE) * base**2 if cell < 2 * CODES else base**3)
+    return torch.tensor(verdicts, device=device)
+
+
+@dataclass(frozen=True)
+class MultilabelExact(Multilabel):
+    """Right if all labels are; the cells say so of both readings, and whether a score lay outside of [0, 1]."""
+
+    good: ClassVar[int] = 8
+    cells: ClassVar[int] = 9
+
+    @property
+    def groups(self) -> None:  # type: ignore[override]
+        return None
+
+    def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
+        cells, weight = super().encode(metric, preds, target)  # (N, labels, X)
+        verdicts = _verdicts(self.num_labels, cells.device)[cells]
+        if weight is not None:
+            weight = weight.view(cells.shape)
+            verdicts, weight = verdicts * weight, weight.amax(1)
+        wrong, base = verdicts.sum(1), self.num_labels + 1
+        right = (wrong % base == 0).long() + 2 * (wrong // base % base == 0) + 4 * (wrong // base**2 % base > 0)
+        return Cells(right.masked_fill_(wrong >= base**3, self.good), weight)
+
+    def matches(self, table: Tensor) -> tuple[Tensor, Tensor]:
+        """How many are right, of how many."""
+        cells = table[..., : self.good]
+        as_logits = cells[..., 4:].sum() > 0 if self.logits is None else cells.new_zeros(())
+        right = torch.where(as_logits, cells[..., 2] + cells[..., 3] + cells[..., 6] + cells[..., 7], cells[..., 1::2].sum(-1))
+        return right.double(), cells.sum(-1)
 
 
 # --- no task: the first batch decides -----------------------------------------------------------------------------------------
@@ -496,7 +607,7 @@ class Inferred(Task):
         samples = right + wrong
         decisions = samples * torch.where(kind == 4, math.nan, classes)  # true negatives need the number of classes
         second = (right, samples, samples, torch.where(kind > 2, decisions, 0.0))
-        return Counts(
+        return GivenCounts(
             *(torch.stack(pair) for pair in zip((first.tp, first.predicted, first.true, first.total), second, strict=True))
         )
 

@@ -44,13 +44,14 @@ class MeanSquaredError(Metric):
         """The sum of squared differences, and their number."""
         check.same_shape(self, preds=preds, target=target)
         check.real(self, preds=preds, target=target)
-        error = (wide(preds) - target).square()  # in float64: half precision and integers would overflow
+        error = wide(preds) - target  # in float64: half precision and integers would overflow
         if self.num_outputs == 1:
-            return {"total": error.sum(), "count": error.numel()}
+            error = error.reshape(-1)
+            return {"total": error @ error, "count": error.shape[0]}
         if error.ndim != 2 or error.shape[1] != self.num_outputs:
             came = f"preds has shape {check.shape(preds)}"
             check.fail(self, came, f"num_outputs is {self.num_outputs}", "Pass preds and target as (N, num_outputs).")
-        return {"total": error.sum(0), "count": error.shape[0]}
+        return {"total": error.square().sum(0), "count": error.shape[0]}
 
     def value(self, total: Tensor, count: Tensor) -> Tensor:
         mean = total / count
