@@ -5,8 +5,9 @@ Sums are kept in float64: whole numbers are exact up to 2**53 in sum, and none i
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -21,7 +22,7 @@ from epochal.states import State
 __all__ = ["CatMetric", "MaxMetric", "MeanMetric", "MinMetric", "RunningMean", "RunningSum", "SumMetric"]
 
 STRATEGIES = ("error", "warn", "ignore", "disable")
-NOTHING = torch.tensor(0)
+LOOKED_FOR = ("error", "warn")
 
 
 class Aggregator(Metric):
@@ -48,8 +49,8 @@ class Aggregator(Metric):
         else:
             check.number(self, "nan_strategy", nan_strategy, -torch.inf)
         self.nan_strategy = nan_strategy
-        if nan_strategy in ("error", "warn"):
-            self.add_state("nans", NOTHING, dist_reduce_fx="sum")  # those that nobody has looked at yet
+        if nan_strategy in LOOKED_FOR:
+            self.add_state("nans", torch.tensor(0), dist_reduce_fx="sum")  # those that nobody has looked at yet
 
     def number(self, name: str, value: Any) -> Tensor:
         """What came, as a tensor of real numbers."""
@@ -60,29 +61,42 @@ class Aggregator(Metric):
         except (TypeError, ValueError, RuntimeError):
             came = f"{name} is a {type(value).__name__}"
             raise TypeError(check.message(self, came, "a number, a tensor or a list of numbers is needed")) from None
-        check.real(self, **{name: number})
+        if number.is_complex():
+            check.real(self, **{name: number})
         return number
 
-    def clean(self, value: Tensor, neutral: float) -> tuple[Tensor, Tensor]:
-        """Without NaN, or with it, as the strategy says; and how many numbers are left out: ``neutral`` is in their place."""
+    def reduced(self, reduce: Callable[[Tensor], Tensor], value: Tensor, neutral: float) -> tuple[Tensor, Tensor | int]:
+        """``reduce(value)`` with NaN as the strategy says, ``neutral`` for what is left out, and how many are left out."""
         if self.nan_strategy == "disable":
-            return value, NOTHING
-        nan = value.isnan()
+            return reduce(value), 0
+        if check.reads_values(self.device):
+            result = reduce(value)
+            if not math.isnan(result.item()):  # NaN would be seen in it
+                return result, 0
+        cleaned, left_out = self.clean(value, neutral)
+        return reduce(cleaned), left_out
+
+    def clean(self, value: Tensor, neutral: float) -> tuple[Tensor, Tensor | int]:
+        """Without NaN, or with it, as the strategy says; and how many are left out: ``neutral`` is in their place."""
+        if self.nan_strategy == "disable":
+            return value, 0
+        value, nan = wide(value), value.isnan()
         if not isinstance(self.nan_strategy, str):
-            return torch.where(nan, float(self.nan_strategy), value), NOTHING
+            return torch.where(nan, float(self.nan_strategy), value), 0
         return torch.where(nan, neutral, value), nan.sum()
 
-    def reported(self, left_out: Tensor) -> State:
+    def reported(self, left_out: Tensor | int) -> State:
         """The field of the state that counts NaN, of which nothing is kept where it can be looked at now."""
-        if "nans" not in self.metric_state:
+        if self.nan_strategy not in LOOKED_FOR:
             return {}
-        if not check.reads_values(self.device):
-            return {"nans": left_out}
-        self.verify({"nans": left_out})
-        return {"nans": NOTHING}
+        if isinstance(left_out, Tensor) and check.reads_values(self.device):
+            self.verify({"nans": left_out})
+            left_out = 0
+        return {"nans": left_out}
 
     def verify(self, state: State) -> None:
-        count = int(state["nans"].sum()) if "nans" in state else 0
+        nans = state.get("nans", 0)
+        count = int(nans.sum() if isinstance(nans, Tensor) else nans)
         if count and self.nan_strategy == "error":
             check.fail(
                 self,
@@ -117,8 +131,8 @@ class SumMetric(Aggregator):
         self.add_state("sum_value", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
     def measure(self, value: Any) -> State:
-        value, left_out = self.clean(wide(self.number("value", value)), 0.0)
-        return {"sum_value": value.sum(), **self.reported(left_out)}
+        total, left_out = self.reduced(_sum, self.number("value", value), 0.0)
+        return {"sum_value": total, **self.reported(left_out)}
 
     def value(self, sum_value: Tensor) -> Tensor:
         return sum_value
@@ -146,11 +160,20 @@ class MeanMetric(Aggregator):
         self.add_state("weight", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
     def measure(self, value: Any, weight: Any = None) -> State:
-        value = wide(self.number("value", value))
+        value = self.number("value", value)
         if weight is None:
-            cleaned, left_out = self.clean(value, 0.0)
-            return {"mean_value": cleaned.sum(), "weight": value.numel() - left_out, **self.reported(left_out)}
-        weight = self._spread(wide(self.number("weight", weight)), value)
+            total, left_out = self.reduced(_sum, value, 0.0)
+            return {"mean_value": total, "weight": value.numel() - left_out, **self.reported(left_out)}
+        weight, value = self.number("weight", weight), wide(value)
+        if weight.shape != value.shape:
+            weight = self._spread(weight, value)
+        if check.reads_values(self.device):
+            total = (value * weight).sum()
+            if not math.isnan(total.item()):
+                return {"mean_value": total, "weight": _sum(weight), **self.reported(0)}
+        return self._cleaned(value, wide(weight))
+
+    def _cleaned(self, value: Tensor, weight: Tensor) -> State:
         if not isinstance(self.nan_strategy, str):
             weight = torch.where(weight.isnan(), 1.0, weight)
         elif self.nan_strategy != "disable":
@@ -189,8 +212,7 @@ class MaxMetric(Aggregator):
         self.add_state("max_value", torch.tensor(-torch.inf, dtype=torch.float64), dist_reduce_fx="max")
 
     def measure(self, value: Any) -> State:
-        value, left_out = self.clean(wide(self.number("value", value)), -torch.inf)
-        greatest = value.amax() if value.numel() else value.new_full((), -torch.inf)
+        greatest, left_out = self.reduced(_greatest, self.number("value", value), -torch.inf)
         return {"max_value": greatest, **self.reported(left_out)}
 
     def value(self, max_value: Tensor) -> Tensor:
@@ -214,8 +236,7 @@ class MinMetric(Aggregator):
         self.add_state("min_value", torch.tensor(torch.inf, dtype=torch.float64), dist_reduce_fx="min")
 
     def measure(self, value: Any) -> State:
-        value, left_out = self.clean(wide(self.number("value", value)), torch.inf)
-        least = value.amin() if value.numel() else value.new_full((), torch.inf)
+        least, left_out = self.reduced(_least, self.number("value", value), torch.inf)
         return {"min_value": least, **self.reported(left_out)}
 
     def value(self, min_value: Tensor) -> Tensor:
@@ -244,8 +265,9 @@ class CatMetric(Aggregator):
     def measure(self, value: Any) -> State:
         number = self.number("value", value)
         number = number if number.is_floating_point() else wide(number)
-        cleaned, left_out = self.clean(number, torch.nan)
-        return {"values": cleaned if cleaned.ndim else cleaned.reshape(1), **self.reported(left_out)}
+        rows = number if number.ndim else number.reshape(1)
+        cleaned, left_out = self.clean(rows, torch.nan)
+        return {"values": cleaned.to(rows.dtype), **self.reported(left_out)}
 
     def value(self, values: Tensor) -> Tensor:
         if self.nan_strategy == "disable":
@@ -254,10 +276,10 @@ class CatMetric(Aggregator):
 
 
 class Window(Aggregator):
-    """The latest ``window`` updates, each in a slot of its own; the newest is the last.
+    """The latest ``window`` updates: each field of the state has a row for each of them, the newest at the end.
 
-    Merged over time, the later windows push the earlier ones out. Merged over processes, the newest updates of all are one, and
-    so on backwards: the window over all processes is that of the latest ``window`` steps.
+    Merged over time, the later push the earlier out. Merged over processes, the newest updates of all are one, and so on backwards:
+    the window over all processes is that of the latest ``window`` steps.
     """
 
     order_matters: ClassVar[bool] = True
@@ -267,25 +289,25 @@ class Window(Aggregator):
         check.whole(self, "window", window, 1)
         self.window = window
         for name, field in self.metric_state.items():
-            self.add_state(name, field.new_zeros(window), dist_reduce_fx="sum")
-        self.add_state("filled", torch.zeros(window, dtype=torch.int64), dist_reduce_fx="max")
+            self.add_state(name, field.new_zeros(0), dist_reduce_fx="sum")
 
-    def slotted(self, batch: State) -> State:
-        """The statistic of one update in the last slot."""
-        fields = {**batch, "filled": torch.ones((), dtype=torch.int64, device=self.device)}
-        return {name: torch.nn.functional.pad(field.reshape(1), (self.window - 1, 0)) for name, field in fields.items()}
+    def in_row(self, batch: State) -> State:
+        """The statistic of one update as a row."""
+        return {name: torch.as_tensor(field, device=self.device).reshape(1) for name, field in batch.items()}
 
     def merge(self, a: State, b: State) -> State:
-        filled = b["filled"]
-        moved = torch.arange(self.window, device=filled.device) + filled.sum()
-        return {name: torch.cat([a[name], torch.zeros_like(a[name])])[moved] + b[name] for name in self.metric_state}
+        return {name: torch.cat([a[name], b[name]])[-self.window :] for name in self.metric_state}
 
     def merge_ranks(self, states: Sequence[State]) -> State:
-        merged = {name: torch.stack([state[name] for state in states]).sum(0) for name in self.metric_state}
-        return {**merged, "filled": merged["filled"].clamp(max=1)}
+        def aligned(name: str) -> Tensor:
+            fields = [state[name] for state in states]
+            longest = max(len(field) for field in fields)
+            return torch.stack([torch.nn.functional.pad(field, (longest - len(field), 0)) for field in fields]).sum(0)
+
+        return {name: aligned(name) for name in self.metric_state}
 
     def derive(self, nans: Tensor | None = None, **state: Any) -> dict[str, Any]:  # noqa: ARG002
-        return {name: field.sum() for name, field in state.items() if name != "filled"}
+        return {name: field.sum() for name, field in state.items()}
 
 
 class RunningMean(Window, MeanMetric):
@@ -300,7 +322,7 @@ class RunningMean(Window, MeanMetric):
     """
 
     def measure(self, value: Any, weight: Any = None) -> State:
-        return self.slotted(super().measure(value, weight))
+        return self.in_row(super().measure(value, weight))
 
 
 class RunningSum(Window, SumMetric):
@@ -315,4 +337,16 @@ class RunningSum(Window, SumMetric):
     """
 
     def measure(self, value: Any) -> State:
-        return self.slotted(super().measure(value))
+        return self.in_row(super().measure(value))
+
+
+def _sum(x: Tensor) -> Tensor:
+    return x.sum(dtype=torch.float32 if x.device.type == "mps" else torch.float64)
+
+
+def _greatest(x: Tensor) -> Tensor:
+    return x.amax() if x.numel() else x.new_full((), -torch.inf, dtype=torch.float64)
+
+
+def _least(x: Tensor) -> Tensor:
+    return x.amin() if x.numel() else x.new_full((), torch.inf, dtype=torch.float64)

@@ -46,7 +46,7 @@ class Together:
         if len(metrics) != len(self.metrics):
             return False
         for metric, known, (config, device) in zip(metrics, self.metrics, self.configurations, strict=True):
-            if metric is not known or metric.measured_by() != config or metric.device != device:
+            if metric is not known or (metric.device is not device and metric.device != device) or metric.measured_by() != config:
                 return False
         return True
 
