@@ -26,7 +26,7 @@ import os
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, ClassVar, TypedDict, cast
+from typing import Any, ClassVar, Protocol, TypedDict, cast
 from weakref import WeakValueDictionary
 
 import torch
@@ -105,7 +105,16 @@ class Metric(Operators, nn.Module):
             check.unknown_arguments(self, {k: v for k, v in kwargs.items() if k not in OPTIONS}, {*known, *OPTIONS})
         self.__dict__.update(options)
         self.__dict__.update(
-            _slots={}, _device=CPU, _dtype=None, _double=False, _updates=0, _traced=ZERO, _batch=None, _cache=None, _held=False, _token=None
+            _slots={},
+            _device=CPU,
+            _dtype=None,
+            _double=False,
+            _updates=0,
+            _traced=ZERO,
+            _batch=None,
+            _cache=None,
+            _held=False,
+            _token=None,
         )
 
     # --- what a metric defines -------------------------------------------------------------------------------------------
@@ -130,14 +139,14 @@ class Metric(Operators, nn.Module):
         weights = [state.get(WEIGHT, 1) for state in states]
         return {name: combine(slot, [state[name] for state in states], weights) for name, slot in self._slots.items()}
 
-    def derive(self, **state: Any) -> dict[str, Any]:
+    def derive(self, *_: Any, **state: Any) -> dict[str, Any]:
         """What :meth:`value` reads, where that is more than the fields: quantities that several metrics of a statistic share.
 
         Depends on the state and on what :meth:`measured_by` names, so that a collection derives it once.
         """
         return state
 
-    def value(self, **state: Any) -> Any:
+    def value(self, *_: Any, **state: Any) -> Any:
         """The reading of a statistic, its formula. Pure; parameters are named after the states, or what is derived from them."""
         raise NotImplementedError(check.message(self, "value is not defined", "a metric defines measure and value"))
 
@@ -641,10 +650,21 @@ OPTIONS: dict[str, Any] = {
 _METRICS: WeakValueDictionary[int, Metric] = WeakValueDictionary()
 
 
+class ReadsTensor(Protocol):
+    """A metric whose value is a tensor, as far as a function needs it."""
+
+    def of(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The value of a batch."""
+
+
 @functools.lru_cache(maxsize=512, typed=True)
-def fixed(cls: type[Metric], *args: Hashable, **kwargs: Hashable) -> Metric:
-    """A metric for :meth:`Metric.of`, which changes nothing: functions build one for each configuration, not for each call."""
+def _fixed(cls: Any, *args: Hashable, **kwargs: Hashable) -> Any:
     return cls(*args, **kwargs)
+
+
+def fixed(cls: type[Metric], *args: Hashable, **kwargs: Hashable) -> ReadsTensor:
+    """A metric for :meth:`Metric.of`, which changes nothing: functions build one for each configuration, not for each call."""
+    return cast(ReadsTensor, _fixed(cls, *args, **kwargs))
 
 
 def metric_of(value: object) -> tuple[Metric, tuple[Any, ...]] | None:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from epochal.classification.counts import BinaryScore, MulticlassScore, MultilabelScore, Score
+from epochal.classification.inferred import Inferred
+from epochal.classification.outcomes import Counts
 from epochal.classification.tables import SAMPLEWISE
-from epochal.classification.tasks import Counts, Inferred
 from epochal.metric import fixed
 from epochal.numeric import ratio
 

@@ -16,7 +16,8 @@ from epochal.numeric import ratio
 
 
 class MatrixMetric(TableMetric, metaclass=Family):
-    """A reading of the confusion matrix: rows are targets, columns predictions; one of 2 x 2 for each label of a multilabel task."""
+    """A reading of the confusion matrix: rows are targets, columns predictions; one of 2 x 2 for each label of a multilabel
+    task."""
 
     def derive(self, table: Tensor) -> dict[str, Tensor]:
         return {"matrix": self.task.matrix(table)}
@@ -25,8 +26,9 @@ class MatrixMetric(TableMetric, metaclass=Family):
 class ConfusionMatrix(MatrixMetric):
     r"""How often each class is predicted for each true class: entry (i, j) counts samples of class i predicted as j.
 
-    ``normalize``: "true" divides by the row (what each true class became), "pred" by the column, "all" by the number of samples; None or "none"
-    counts. ``compute()``: ``(C, C)``, or ``(num_labels, 2, 2)``; int64 counts, or floats if normalized, 0 where nothing was counted.
+    ``normalize``: "true" divides by the row (what each true class became), "pred" by the column, "all" by the number of
+    samples; None or "none" counts. ``compute()``: ``(C, C)``, or ``(num_labels, 2, 2)``; int64 counts, or floats if
+    normalized, 0 where nothing was counted.
     """
 
     def __new__(
@@ -81,7 +83,8 @@ class BinaryConfusionMatrix(ConfusionMatrix):
 
 
 class MulticlassConfusionMatrix(ConfusionMatrix):
-    """Confusion matrix of a multiclass task; ``preds`` and ``target`` as in :class:`~epochal.classification.counts.MulticlassScore`.
+    """Confusion matrix of a multiclass task; ``preds`` and ``target`` as in
+    :class:`~epochal.classification.counts.MulticlassScore`.
 
     >>> metric = MulticlassConfusionMatrix(num_classes=3)
     >>> metric(torch.tensor([0, 1, 2, 2]), torch.tensor([0, 1, 2, 1]))
@@ -104,7 +107,8 @@ class MulticlassConfusionMatrix(ConfusionMatrix):
 
 
 class MultilabelConfusionMatrix(ConfusionMatrix):
-    """Confusion matrix of a multilabel task; ``preds`` and ``target`` as in :class:`~epochal.classification.counts.MultilabelScore`.
+    """Confusion matrix of a multilabel task; ``preds`` and ``target`` as in
+    :class:`~epochal.classification.counts.MultilabelScore`.
 
     >>> metric = MultilabelConfusionMatrix(num_labels=2)
     >>> metric(torch.tensor([[0.9, 0.2], [0.4, 0.7]]), torch.tensor([[1, 0], [1, 1]]))
@@ -136,9 +140,9 @@ class CohenKappa(MatrixMetric):
 
     .. math:: \kappa = 1 - \frac{\sum_{ij} w_{ij} p_{ij}}{\sum_{ij} w_{ij} p_i q_j}
 
-    with :math:`p` the confusion matrix divided by its sum, :math:`p_i, q_j` its margins, and the weights of a disagreement :math:`w_{ij}`: 1 off the
-    diagonal, :math:`|i - j|` (``weights="linear"``) or :math:`(i - j)^2` ("quadratic"). NaN where chance alone explains all.
-    Source: Cohen (1960, 1968).
+    with :math:`p` the confusion matrix divided by its sum, :math:`p_i, q_j` its margins, and the weights of a disagreement
+    :math:`w_{ij}`: 1 off the diagonal, :math:`|i - j|` (``weights="linear"``) or :math:`(i - j)^2` ("quadratic"). NaN where
+    chance alone explains all. Source: Cohen (1960, 1968).
     """
 
     higher_is_better = True
@@ -221,8 +225,8 @@ class MatthewsCorrCoef(MatrixMetric):
 
     .. math:: \frac{c s - \sum_k p_k t_k}{\sqrt{(s^2 - \sum_k p_k^2)(s^2 - \sum_k t_k^2)}}
 
-    with c right of s samples, and :math:`p_k, t_k` the numbers of predictions and targets of class k. 0 where a margin has a single class, as in
-    scikit-learn. Labels of a multilabel task are pooled. Source: Matthews (1975), Gorodkin (2004).
+    with c right of s samples, and :math:`p_k, t_k` the numbers of predictions and targets of class k. 0 where a margin has a
+    single class, as in scikit-learn. Labels of a multilabel task are pooled. Source: Matthews (1975), Gorodkin (2004).
     """
 
     higher_is_better = True
@@ -250,7 +254,8 @@ class MatthewsCorrCoef(MatrixMetric):
 
 
 class BinaryMatthewsCorrCoef(MatthewsCorrCoef):
-    """Matthews correlation coefficient of a binary task; ``preds`` and ``target`` as in :class:`~epochal.classification.counts.BinaryScore`.
+    """Matthews correlation coefficient of a binary task; ``preds`` and ``target`` as in
+    :class:`~epochal.classification.counts.BinaryScore`.
 
     >>> metric = BinaryMatthewsCorrCoef()
     >>> metric(torch.tensor([0.1, 0.6, 0.8, 0.4]), torch.tensor([0, 1, 0, 1]))
@@ -272,7 +277,8 @@ class BinaryMatthewsCorrCoef(MatthewsCorrCoef):
 
 
 class MulticlassMatthewsCorrCoef(MatthewsCorrCoef):
-    """Matthews correlation coefficient of a multiclass task; ``preds`` and ``target`` as in :class:`~epochal.classification.counts.MulticlassScore`.
+    """Matthews correlation coefficient of a multiclass task; ``preds`` and ``target`` as in
+    :class:`~epochal.classification.counts.MulticlassScore`.
 
     >>> metric = MulticlassMatthewsCorrCoef(num_classes=3)
     >>> metric(torch.tensor([0, 1, 2, 2]), torch.tensor([0, 1, 2, 1]))
@@ -292,7 +298,8 @@ class MulticlassMatthewsCorrCoef(MatthewsCorrCoef):
 
 
 class MultilabelMatthewsCorrCoef(MatthewsCorrCoef):
-    """Matthews correlation coefficient of a multilabel task; ``preds`` and ``target`` as in :class:`~epochal.classification.counts.MultilabelScore`.
+    """Matthews correlation coefficient of a multilabel task; ``preds`` and ``target`` as in
+    :class:`~epochal.classification.counts.MultilabelScore`.
 
     >>> metric = MultilabelMatthewsCorrCoef(num_labels=2)
     >>> metric(torch.tensor([[0.9, 0.2], [0.4, 0.7]]), torch.tensor([[1, 0], [1, 1]]))

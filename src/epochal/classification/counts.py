@@ -1,8 +1,8 @@
 """Scores that read true and false positives and negatives: the machinery they share, and those of all four counts.
 
-A score is its formula on these counts, :meth:`Score.score`; averaging, thresholds, top-k and ``ignore_index`` are the same for all and
-stand here once. For each class (or label) c, tp counts samples of c predicted as c, fp samples of others predicted as c, fn samples of c
-predicted as others, and tn the rest.
+A score is its formula on these counts, :meth:`Score.score`; averaging, thresholds, top-k and ``ignore_index`` are the same
+for all and stand here once. For each class (or label) c, tp counts samples of c predicted as c, fp samples of others
+predicted as c, fn samples of c predicted as others, and tn the rest.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from epochal import check
+from epochal.classification.inferred import Inferred
+from epochal.classification.outcomes import Counts
 from epochal.classification.tables import GLOBAL, SAMPLEWISE, Family, TableMetric, choose
 from epochal.classification.tasks import (
     FEW_CLASSES,
     Binary,
-    Counts,
-    Inferred,
     Multiclass,
     MulticlassCorrect,
     MulticlassMargins,
@@ -37,9 +37,9 @@ AVERAGES = ("micro", "macro", "weighted", "none", None)
 class Score(TableMetric, metaclass=Family):
     """A formula on tp, fp, tn and fn, averaged over the classes.
 
-    ``average``: "micro" pools the counts of all classes; "macro" is the mean over classes, in a multiclass task over those that occur in target or
-    prediction; "weighted" weighs them by how often they occur in target; "none" returns one value for each.
-    ``zero_division``: the score of a class whose denominator is 0; NaN leaves the class out of the mean.
+    ``average``: "micro" pools the counts of all classes; "macro" is the mean over classes, in a multiclass task over those
+    that occur in target or prediction; "weighted" weighs them by how often they occur in target; "none" returns one value for
+    each. ``zero_division``: the score of a class whose denominator is 0; NaN leaves the class out of the mean.
     """
 
     def __new__(
@@ -120,9 +120,9 @@ def without_task(owner: str, arguments: dict[str, Any]) -> dict[str, Any]:
 class BinaryScore(Score):
     """A score of a binary task.
 
-    ``update(preds, target)``: of one shape ``(N, ...)``; ``preds`` are floats (probabilities or logits) or labels 0 and 1, ``target`` labels.
-    ``threshold``: a probability above it is positive. ``ignore_index``: a value in target that leaves the sample out.
-    ``logits``: whether floats are logits; None: they are if any of all the data lies outside of [0, 1].
+    ``update(preds, target)``: of one shape ``(N, ...)``; ``preds`` are floats (probabilities or logits) or labels 0 and 1,
+    ``target`` labels. ``threshold``: a probability above it is positive. ``ignore_index``: a value in target that leaves the
+    sample out. ``logits``: whether floats are logits; None: they are if any of all the data lies outside of [0, 1].
     ``compute()``: a scalar, or ``(N,)`` with ``multidim_average="samplewise"``.
     """
 
@@ -146,10 +146,11 @@ class BinaryScore(Score):
 class MulticlassScore(Score):
     """A score of a multiclass task.
 
-    ``update(preds, target)``: ``preds`` are scores ``(N, num_classes, ...)`` (probabilities or logits; the highest counts) or labels ``(N, ...)``,
-    ``target`` labels ``(N, ...)``. ``num_classes``: None is possible for a micro average. ``top_k``: a target among the k highest scores
-    is right. ``ignore_index``: a value in target that leaves the sample out; it need not be a class.
-    ``compute()``: a scalar, ``(num_classes,)`` with ``average="none"``; ``(N,)`` or ``(N, num_classes)`` with ``multidim_average="samplewise"``.
+    ``update(preds, target)``: ``preds`` are scores ``(N, num_classes, ...)`` (probabilities or logits; the highest counts) or
+    labels ``(N, ...)``, ``target`` labels ``(N, ...)``. ``num_classes``: None is possible for a micro average. ``top_k``: a
+    target among the k highest scores is right. ``ignore_index``: a value in target that leaves the sample out; it need not be
+    a class. ``compute()``: a scalar, ``(num_classes,)`` with ``average="none"``; ``(N,)`` or ``(N, num_classes)`` with
+    ``multidim_average="samplewise"``.
     """
 
     task_name = "multiclass"
@@ -181,9 +182,10 @@ class MulticlassScore(Score):
 class MultilabelScore(Score):
     """A score of a multilabel task.
 
-    ``update(preds, target)``: of one shape ``(N, num_labels, ...)``; ``preds`` are floats (probabilities or logits) or 0 and 1, ``target`` 0 and 1.
-    ``threshold``, ``logits``: as in :class:`BinaryScore`. ``ignore_index``: a value in target that leaves that label of the sample out.
-    ``compute()``: a scalar, ``(num_labels,)`` with ``average="none"``; ``(N,)`` or ``(N, num_labels)`` with ``multidim_average="samplewise"``.
+    ``update(preds, target)``: of one shape ``(N, num_labels, ...)``; ``preds`` are floats (probabilities or logits) or 0 and
+    1, ``target`` 0 and 1. ``threshold``, ``logits``: as in :class:`BinaryScore`. ``ignore_index``: a value in target that
+    leaves that label of the sample out. ``compute()``: a scalar, ``(num_labels,)`` with ``average="none"``; ``(N,)`` or ``(N,
+    num_labels)`` with ``multidim_average="samplewise"``.
     """
 
     task_name = "multilabel"

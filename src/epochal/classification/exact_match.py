@@ -47,7 +47,8 @@ class ExactMatch(TableMetric, metaclass=Family):
 
 
 class MulticlassExactMatch(ExactMatch):
-    """Exact match of a multiclass task: ``preds`` are scores ``(N, num_classes, ...)`` or labels ``(N, ...)``, ``target`` labels ``(N, ...)``.
+    """Exact match of a multiclass task: ``preds`` are scores ``(N, num_classes, ...)`` or labels ``(N, ...)``, ``target``
+    labels ``(N, ...)``.
 
     ``compute()``: a scalar, or ``(N,)`` of 0 and 1 with ``multidim_average="samplewise"``.
 

@@ -9,8 +9,8 @@ from typing_extensions import Unpack
 
 from epochal import check
 from epochal.classification.counts import BinaryScore, MulticlassScore, MultilabelScore, Score, without_task
+from epochal.classification.outcomes import Counts
 from epochal.classification.tables import GLOBAL, choose
-from epochal.classification.tasks import Counts
 from epochal.metric import MetricOptions, fixed
 
 

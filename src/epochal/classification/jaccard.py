@@ -9,8 +9,8 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from epochal.classification.counts import BinaryScore, MulticlassScore, MultilabelScore, Score
+from epochal.classification.outcomes import Counts, GivenCounts
 from epochal.classification.tables import GLOBAL, choose
-from epochal.classification.tasks import Counts, GivenCounts
 from epochal.metric import MetricOptions, fixed
 
 

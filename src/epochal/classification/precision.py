@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from epochal.classification.counts import BinaryScore, MulticlassScore, MultilabelScore, Score
-from epochal.classification.tasks import Counts
+from epochal.classification.outcomes import Counts
 from epochal.metric import fixed
 
 

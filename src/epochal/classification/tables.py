@@ -1,8 +1,8 @@
 """One statistic for all classification metrics of labels: how often each pair of target and prediction occurs.
 
-The table of a task (:mod:`epochal.classification.tasks`) is counted here and nowhere else. Metrics read it: as tp, fp, tn and fn
-(:mod:`~epochal.classification.counts`) or as a confusion matrix (:mod:`~epochal.classification.confusion`). Metrics with the same task
-share it, so a collection of all of them counts once.
+The table of a task (:mod:`epochal.classification.tasks`) is counted here and nowhere else. Metrics read it: as tp, fp, tn and
+fn (:mod:`~epochal.classification.counts`) or as a confusion matrix (:mod:`~epochal.classification.confusion`). Metrics with
+the same task share it, so a collection of all of them counts once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from epochal import check
-from epochal.classification.tasks import UNDECIDED, Cells, Inferred, Task
+from epochal.classification.inferred import UNDECIDED, Inferred
+from epochal.classification.tasks import Cells, Task
 from epochal.metric import Metric, MetricOptions, State
 from epochal.numeric import histogram
 from epochal.states import parts
@@ -112,7 +113,7 @@ class Family(type):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls.task_name is None:  # type: ignore[attr-defined]
-            return cls.__new__(cls, *args, **kwargs)  # type: ignore[call-overload]
+            return cls.__new__(cls, *args, **kwargs)  # type: ignore[arg-type]
         return super().__call__(*args, **kwargs)
 
     @property

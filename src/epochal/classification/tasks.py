@@ -1,11 +1,12 @@
 """What raw input means: each task is a frozen value that turns predictions and targets into the cells of a table.
 
-A cell is a pair (target, prediction); :mod:`epochal.classification.tables` counts how often each occurs and reads tp, fp, tn, fn or the
-confusion matrix back. Nothing here looks at a value: a label out of range or a NaN falls into a spare cell, a sample to ignore weighs nothing.
+A cell is a pair (target, prediction); :mod:`epochal.classification.tables` counts how often each occurs and reads tp, fp, tn,
+fn or the confusion matrix back. Nothing here looks at a value: a label out of range or a NaN falls into a spare cell, a
+sample to ignore weighs nothing.
 
-Whether float predictions of a binary or multilabel metric are probabilities or logits is a property of all the data. The cell of a prediction
-says on which side of the threshold it lies under either reading, and whether it lies outside of [0, 1]; once any of all the data has been
-outside, they were logits. ``logits=True`` or ``False`` fixes the reading.
+Whether float predictions of a binary or multilabel metric are probabilities or logits is a property of all the data. The cell
+of a prediction says on which side of the threshold it lies under either reading, and whether it lies outside of [0, 1]; once
+any of all the data has been outside, they were logits. ``logits=True`` or ``False`` fixes the reading.
 """
 
 from __future__ import annotations
@@ -13,107 +14,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from epochal import check
+from epochal.classification.outcomes import Counts, GivenCounts, MatrixCounts, ThresholdedCounts
 
 
 class Cells(NamedTuple):
     """The cell of each element, and its weight (None: 1 each)."""
 
-    index: Tensor  # (N, X), or (N, num_labels, X); any shape where a task has one table of all
+    cell: Tensor  # (N, X), or (N, num_labels, X); any shape where a task has one table of all
     weight: Tensor | None
-
-
-class Counts:
-    """What a table says of each class or label: float64 of shape (..., classes), or (...) for a binary task.
-
-    Derived when a formula asks for it, once: ``tp``, ``fp``, ``tn``, ``fn``, ``predicted`` (tp + fp), ``true`` (tp + fn) and
-    ``total`` (all). A task derives the first four of these its own way.
-    """
-
-    tp: Tensor
-    predicted: Tensor
-    true: Tensor
-    total: Tensor
-
-    @cached_property
-    def fp(self) -> Tensor:
-        return self.predicted - self.tp
-
-    @cached_property
-    def fn(self) -> Tensor:
-        return self.true - self.tp
-
-    @cached_property
-    def tn(self) -> Tensor:
-        return self.total - self.predicted - self.fn
-
-    @cached_property
-    def both(self) -> Tensor:
-        """How often a class is predicted or true, what is both counted twice."""
-        return self.predicted + self.true
-
-    @cached_property
-    def present(self) -> Tensor:
-        """Whether a class occurs at all."""
-        return self.both > 0
-
-    @cached_property
-    def pooled(self) -> Counts:
-        """All classes together, as a micro average takes them: each a decision of its own."""
-        return PooledCounts(self)
-
-
-class GivenCounts(Counts):
-    """The numbers themselves."""
-
-    def __init__(self, tp: Tensor, predicted: Tensor, true: Tensor, total: Tensor | None = None) -> None:
-        self.tp, self.predicted, self.true = tp, predicted, true
-        if total is not None:
-            self.total = total
-
-    @cached_property
-    def total(self) -> Tensor:  # type: ignore[override]
-        """Of one class each: the sum of their true numbers."""
-        return self.true.sum(-1, keepdim=True)
-
-
-class PooledCounts(Counts):
-    def __init__(self, each: Counts) -> None:
-        self.each = each
-
-    tp = cached_property(lambda self: self.each.tp.sum(-1))  # type: ignore[assignment]
-    predicted = cached_property(lambda self: self.each.predicted.sum(-1))  # type: ignore[assignment]
-    true = cached_property(lambda self: self.each.true.sum(-1))  # type: ignore[assignment]
-    total = cached_property(lambda self: self.each.total.expand_as(self.each.tp).sum(-1))  # type: ignore[assignment]
-
-
-class MatrixCounts(Counts):
-    """Of a confusion matrix, rows true and columns predicted."""
-
-    def __init__(self, matrix: Tensor) -> None:
-        self.matrix = matrix
-
-    tp = cached_property(lambda self: self.matrix.diagonal())  # type: ignore[assignment]
-    predicted = cached_property(lambda self: self.matrix.sum(0))  # type: ignore[assignment]
-    true = cached_property(lambda self: self.matrix.sum(1))  # type: ignore[assignment]
-    total = cached_property(lambda self: self.matrix.sum())  # type: ignore[assignment]
-
-
-class ThresholdedCounts(Counts):
-    """Of (..., 2 targets): how many of each are predicted positive, and how many there are."""
-
-    def __init__(self, positive: Tensor, of: Tensor) -> None:
-        self.positive, self.of = positive, of
-
-    tp = cached_property(lambda self: self.positive[..., 1])  # type: ignore[assignment]
-    predicted = cached_property(lambda self: self.positive.sum(-1))  # type: ignore[assignment]
-    true = cached_property(lambda self: self.of[..., 1])  # type: ignore[assignment]
-    total = cached_property(lambda self: self.of.sum(-1))  # type: ignore[assignment]
 
 
 def in_range(labels: Tensor, classes: int) -> Tensor:
@@ -167,7 +81,7 @@ class Task:
             bad = labels[in_range(labels, self.labels) == self.labels]
             bad = bad if self.ignore_index is None else bad[bad != self.ignore_index]
             if bad.numel():
-                found = ", ".join(str(v) for v in bad.unique()[:5].tolist())
+                found = ", ".join(str(v) for v in sorted(set(bad.tolist()))[:5])
                 fix = (
                     f"Check the labels, or pass ignore_index={bad[0].item()}."
                     if name == "target"
@@ -230,7 +144,9 @@ class Thresholded(Task):
         return Cells(index, kept(target, self.ignore_index))
 
     def counts(self, table: Tensor) -> ThresholdedCounts:
-        pairs = table[..., : self.good].double().unflatten(-1, (2, CODES)) @ _readings(table.device)  # (..., 2 targets, 4)
+        pairs = table[..., : self.good].double().reshape(*table.shape[:-1], 2, CODES) @ _readings(
+            table.device
+        )  # (..., 2 targets, 4)
         if self.logits is not None:  # both readings are the one that was asked for
             return ThresholdedCounts(pairs[..., 0], pairs[..., 3])
         as_logits = pairs[..., 2].sum() > 0
@@ -308,7 +224,7 @@ class Multiclass(Task):
     num_classes: int
     top_k: int = 1
     ignore_index: int | None = None
-    one_class_each: ClassVar[bool | None] = True
+    one_class_each = True
 
     def __post_init__(self) -> None:
         check.whole("Multiclass task", "num_classes", self.num_classes, 2)
@@ -406,7 +322,8 @@ class MulticlassMatrix(Multiclass):
 
 @dataclass(frozen=True)
 class MulticlassMargins(Multiclass):
-    """Counted as the margins and the diagonal of the confusion matrix: what tp, fp, tn and fn read, where there are many classes."""
+    """Counted as the margins and the diagonal of the confusion matrix: what tp, fp, tn and fn read, where there are many
+    classes."""
 
     @cached_property
     def good(self) -> int:  # type: ignore[override]
@@ -426,7 +343,7 @@ class MulticlassMargins(Multiclass):
         return Cells(index, None if weight is None else _rows(weight).repeat(1, 3))
 
     def counts(self, table: Tensor) -> Counts:
-        target, label, both = table[..., : 3 * self.num_classes].double().unflatten(-1, (3, self.num_classes)).unbind(-2)
+        target, label, both = table[..., : 3 * self.num_classes].double().reshape(*table.shape[:-1], 3, self.num_classes).unbind(-2)
         return GivenCounts(both, label, target)
 
 
@@ -435,8 +352,8 @@ class MulticlassCorrect(Multiclass):
     """Counted as right or wrong: all that a micro average of one label per sample needs, also where the classes are not known."""
 
     num_classes: int = 0  # 0: not known
-    good: ClassVar[int] = 2
-    cells: ClassVar[int] = 3
+    good = 2
+    cells = 3
 
     def __post_init__(self) -> None:
         check.whole("Multiclass task", "top_k", self.top_k, 1)
@@ -493,7 +410,7 @@ def _worst(cells: Tensor) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _verdicts(labels: int, device: torch.device) -> Tensor:
-    """Of each pair of codes: 1 for wrong as a probability, and as a logit and outside of [0, 1] in the next digits of base labels + 1."""
+    """Of each pair of codes, in digits of base labels + 1: whether it is wrong as a probability, as a logit, outside of [0, 1]."""
     base = labels + 1
     verdicts = []
     for cell in range(BAD_PREDICTION + 1):
@@ -507,8 +424,8 @@ def _verdicts(labels: int, device: torch.device) -> Tensor:
 class MultilabelExact(Multilabel):
     """Right if all labels are; the cells say so of both readings, and whether a score lay outside of [0, 1]."""
 
-    good: ClassVar[int] = 8
-    cells: ClassVar[int] = 9
+    good = 8
+    cells = 9
 
     @property
     def groups(self) -> None:  # type: ignore[override]
@@ -530,86 +447,3 @@ class MultilabelExact(Multilabel):
         as_logits = cells[..., 4:].sum() > 0 if self.logits is None else cells.new_zeros(())
         right = torch.where(as_logits, cells[..., 2] + cells[..., 3] + cells[..., 6] + cells[..., 7], cells[..., 1::2].sum(-1))
         return right.double(), cells.sum(-1)
-
-
-# --- no task: the first batch decides -----------------------------------------------------------------------------------------
-
-KINDS = ("", "binary scores", "scores of {} labels", "scores of {} classes", "integer labels")
-UNDECIDED = (2**62, 0)
-
-
-@dataclass(frozen=True)
-class Inferred(Task):
-    """What the first batch's shapes and dtypes say: float scores with the shape of target are binary (N,) or multilabel (N, L, ...),
-    with one dimension more multiclass (N, C, ...); integers are the labels of a multiclass task.
-
-    The decision is part of the state: it merges, and two that differ are an error. Counts are pooled (a micro average).
-    """
-
-    owner: str
-    threshold: float = 0.5
-    top_k: int = 1
-    ignore_index: int | None = None
-    logits: bool | None = None
-    one_class_each: ClassVar[bool | None] = None
-    good: ClassVar[int] = 2 * CODES
-    cells: ClassVar[int] = BAD_PREDICTION + 1 + MulticlassCorrect.cells  # those of a thresholded task, then right and wrong
-    valid = "valid labels"
-
-    def decide(self, metric: Any, preds: Tensor, target: Tensor) -> tuple[int, int]:
-        """(kind, number of labels or classes)."""
-        check.tensors(metric, preds=preds, target=target)
-        if is_scores(preds) and preds.shape == target.shape:
-            return (1, 0) if preds.ndim < 2 else (2, preds.shape[1])
-        if is_scores(preds) and preds.ndim == target.ndim + 1:
-            return 3, preds.shape[1]
-        return 4, 0
-
-    def task(self, kind: int, size: int) -> Task:
-        if kind == 1:
-            return Binary(self.threshold, self.ignore_index, self.logits)
-        if kind == 2:
-            return Multilabel(max(size, 2), self.threshold, self.ignore_index, self.logits)
-        return MulticlassCorrect(size, self.top_k, self.ignore_index)
-
-    def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
-        kind, size = self.decide(metric, preds, target)
-        index, weight = self.task(kind, size).encode(metric, preds, target)
-        return Cells(index.flatten(1) + (BAD_PREDICTION + 1 if kind > 2 else 0), weight)
-
-    def faults(self, table: Tensor) -> Tensor:
-        return torch.cat([table[self.good : BAD_PREDICTION + 1], table[BAD_PREDICTION + 1 + MulticlassCorrect.good :]])
-
-    def decision(self, metric: Any, preds: Tensor, target: Tensor) -> Tensor:
-        kind, size = self.decide(metric, preds, target)
-        return torch.tensor([(kind << 32) + size] * 2)
-
-    def agree(self, decisions: Tensor) -> Tensor:
-        """Merge decisions, each the lowest and the highest code seen: the same for all, or an error that names both."""
-        low, high = torch.stack([decisions[:, 0].min(), decisions[:, 1].max()]).unbind()
-        if check.reads_values(decisions.device):
-            self.verify_decision(torch.stack([low, high]))
-        return torch.stack([low, high])
-
-    def verify_decision(self, decision: Tensor) -> None:
-        low, high = decision.tolist()
-        if low < high:
-            first, second = (KINDS[code >> 32].format(code & 0xFFFFFFFF) for code in (low, high))
-            check.fail(
-                self.owner, f"one batch has {first} and another {second}", "all must be of one kind", "Pass task=, or reset()."
-            )
-
-    def counts_of(self, table: Tensor, decision: Tensor) -> Counts:
-        """Of shape (2,): what was counted as yes or no, and as one of several classes; one of the two is empty."""
-        kind, classes = decision[1] >> 32, (decision[1] & 0xFFFFFFFF).double()
-        first = Binary().counts(table[: BAD_PREDICTION + 1])
-        wrong, right = table[BAD_PREDICTION + 1 :].double()[:2].unbind()
-        samples = right + wrong
-        decisions = samples * torch.where(kind == 4, math.nan, classes)  # true negatives need the number of classes
-        second = (right, samples, samples, torch.where(kind > 2, decisions, 0.0))
-        return GivenCounts(
-            *(torch.stack(pair) for pair in zip((first.tp, first.predicted, first.true, first.total), second, strict=True))
-        )
-
-    def diagnose(self, metric: Any, preds: Tensor, target: Tensor) -> None:
-        self.task(*self.decide(metric, preds, target)).diagnose(metric, preds, target)

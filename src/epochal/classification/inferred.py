@@ -1,0 +1,94 @@
+"""No task given: what the first batch's shapes and dtypes say, as in torchmetrics before 0.11."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from epochal import check
+from epochal.classification.outcomes import Counts, GivenCounts
+from epochal.classification.tasks import BAD_PREDICTION, CODES, Binary, Cells, MulticlassCorrect, Multilabel, Task, is_scores
+
+KINDS = ("", "binary scores", "scores of {} labels", "scores of {} classes", "integer labels")
+UNDECIDED = (2**62, 0)
+
+
+@dataclass(frozen=True)
+class Inferred(Task):
+    """What the first batch's shapes and dtypes say: float scores with the shape of target are binary (N,) or multilabel (N,
+    L, ...), with one dimension more multiclass (N, C, ...); integers are the labels of a multiclass task.
+
+    The decision is part of the state: it merges, and two that differ are an error. Counts are pooled (a micro average).
+    """
+
+    owner: str
+    threshold: float = 0.5
+    top_k: int = 1
+    ignore_index: int | None = None
+    logits: bool | None = None
+    one_class_each = None
+    good = 2 * CODES
+    cells = BAD_PREDICTION + 1 + MulticlassCorrect.cells  # those of a thresholded task, then right and wrong
+    valid = "valid labels"
+
+    def decide(self, metric: Any, preds: Tensor, target: Tensor) -> tuple[int, int]:
+        """(kind, number of labels or classes)."""
+        check.tensors(metric, preds=preds, target=target)
+        if is_scores(preds) and preds.shape == target.shape:
+            return (1, 0) if preds.ndim < 2 else (2, preds.shape[1])
+        if is_scores(preds) and preds.ndim == target.ndim + 1:
+            return 3, preds.shape[1]
+        return 4, 0
+
+    def task(self, kind: int, size: int) -> Task:
+        if kind == 1:
+            return Binary(self.threshold, self.ignore_index, self.logits)
+        if kind == 2:
+            return Multilabel(max(size, 2), self.threshold, self.ignore_index, self.logits)
+        return MulticlassCorrect(size, self.top_k, self.ignore_index)
+
+    def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
+        kind, size = self.decide(metric, preds, target)
+        index, weight = self.task(kind, size).encode(metric, preds, target)
+        return Cells(index.flatten(1) + (BAD_PREDICTION + 1 if kind > 2 else 0), weight)
+
+    def faults(self, table: Tensor) -> Tensor:
+        return torch.cat([table[self.good : BAD_PREDICTION + 1], table[BAD_PREDICTION + 1 + MulticlassCorrect.good :]])
+
+    def decision(self, metric: Any, preds: Tensor, target: Tensor) -> Tensor:
+        kind, size = self.decide(metric, preds, target)
+        return torch.tensor([(kind << 32) + size] * 2)
+
+    def agree(self, decisions: Tensor) -> Tensor:
+        """Merge decisions, each the lowest and the highest code seen: the same for all, or an error that names both."""
+        low, high = torch.stack([decisions[:, 0].min(), decisions[:, 1].max()]).unbind()
+        if check.reads_values(decisions.device):
+            self.verify_decision(torch.stack([low, high]))
+        return torch.stack([low, high])
+
+    def verify_decision(self, decision: Tensor) -> None:
+        low, high = decision.tolist()
+        if low < high:
+            first, second = (KINDS[code >> 32].format(code & 0xFFFFFFFF) for code in (low, high))
+            check.fail(
+                self.owner, f"one batch has {first} and another {second}", "all must be of one kind", "Pass task=, or reset()."
+            )
+
+    def counts_of(self, table: Tensor, decision: Tensor) -> Counts:
+        """Of shape (2,): what was counted as yes or no, and as one of several classes; one of the two is empty."""
+        kind, classes = decision[1] >> 32, (decision[1] & 0xFFFFFFFF).double()
+        first = Binary().counts(table[: BAD_PREDICTION + 1])
+        wrong, right = table[BAD_PREDICTION + 1 :].double()[:2].unbind()
+        samples = right + wrong
+        decisions = samples * torch.where(kind == 4, math.nan, classes)  # true negatives need the number of classes
+        second = (right, samples, samples, torch.where(kind > 2, decisions, 0.0))
+        return GivenCounts(
+            *(torch.stack(pair) for pair in zip((first.tp, first.predicted, first.true, first.total), second, strict=True))
+        )
+
+    def diagnose(self, metric: Any, preds: Tensor, target: Tensor) -> None:
+        self.task(*self.decide(metric, preds, target)).diagnose(metric, preds, target)
