@@ -15,7 +15,8 @@ TESTS = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py
 
 
 def test_every_law_is_explained():
-    assert set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)) == set(testing.LAWS)
+    table = PAGE[PAGE.index("| law |") : PAGE.index("Integers are compared")]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(testing.LAWS)
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`(test_\w+)`", PAGE))))
