@@ -95,6 +95,7 @@ class Metric(Operators, nn.Module):
     _cache: tuple[Any, Any] | None  # the versions of the state that a value was computed from, and the value
     _held: bool  # whether the state is for now another one than the local
     _token: int | None
+    _weighs: bool  # whether a field is a mean, which merges by the numbers of updates
     _parked: AbstractContextManager[None]  # the way back from ``sync``
 
     def __init__(self, **kwargs: Any) -> None:
@@ -115,6 +116,7 @@ class Metric(Operators, nn.Module):
             _cache=None,
             _held=False,
             _token=None,
+            _weighs=False,
         )
 
     # --- what a metric defines -------------------------------------------------------------------------------------------
@@ -187,6 +189,7 @@ class Metric(Operators, nn.Module):
             default = Blocks()
         slot = Slot(name, default, dist_reduce_fx, persistent)
         self._slots[name] = slot
+        self.__dict__["_weighs"] = self._weighs or dist_reduce_fx == "mean"
         self._put(name, self._own(slot))
 
     def _own(self, slot: Slot) -> Any:
@@ -340,7 +343,7 @@ class Metric(Operators, nn.Module):
     def after(self, batch: Snapshot) -> Snapshot:
         """The state with a batch merged in. Pure."""
         mine, state = self._state(), batch.state
-        if any(slot.reduction == "mean" for slot in self._slots.values()):
+        if self._weighs:
             mine, state = {**mine, WEIGHT: self._updates + self._traced}, {**state, WEIGHT: batch.updates}
         updates = 0 if torch.compiler.is_compiling() else self._updates + batch.updates
         return Snapshot(self.merge(mine, state), updates, self._double or batch.double)
@@ -421,7 +424,9 @@ class Metric(Operators, nn.Module):
     def _cast(self, value: Any, double: bool) -> Any:
         """Cast once: float32, or float64 for float64 input, or what ``set_dtype`` says; aliases no state."""
         dtype = self._dtype or (torch.float64 if double else torch.float32)
-        return _mapped(lambda t: t.to(dtype, copy=True) if t.is_floating_point() else t.clone(), value)
+        if isinstance(value, Tensor):
+            return _own(value, dtype)
+        return _mapped(lambda t: _own(t, dtype), value)
 
     def _remember(self, value: Any) -> Any:
         """A value remembers its metric, so that logging the value is logging the metric (:func:`metric_of`)."""
@@ -664,7 +669,7 @@ def _fixed(cls: Any, *args: Hashable, **kwargs: Hashable) -> Any:
 
 def fixed(cls: type[Metric], *args: Hashable, **kwargs: Hashable) -> ReadsTensor:
     """A metric for :meth:`Metric.of`, which changes nothing: functions build one for each configuration, not for each call."""
-    return cast(ReadsTensor, _fixed(cls, *args, **kwargs))
+    return cast(ReadsTensor, _fixed(cast(Any, cls), *args, **kwargs))
 
 
 def metric_of(value: object) -> tuple[Metric, tuple[Any, ...]] | None:
@@ -813,6 +818,12 @@ def _mapped(function: Callable[[Tensor], Any], value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_mapped(function, item) for item in value)
     return value
+
+
+def _own(result: Tensor, dtype: torch.dtype) -> Tensor:
+    """A result as a tensor of its own, which aliases no state."""
+    own = result.to(dtype) if result.is_floating_point() else result
+    return own.clone() if own is result else own
 
 
 def _copied(value: Any) -> Any:

@@ -14,8 +14,8 @@ def wide(x: Tensor) -> Tensor:
 
 
 def ratio(numerator: Tensor, denominator: Tensor, zero: float = 0.0) -> Tensor:
-    """``numerator / denominator`` of counts, and ``zero`` where the denominator is 0. Has no useful gradient there."""
-    return (numerator / denominator).masked_fill_(denominator == 0, zero)
+    """``numerator / denominator`` of counts, and ``zero`` where both are 0. Has no useful gradient there."""
+    return (numerator / denominator).nan_to_num_(zero)
 
 
 _ONE = torch.ones((), dtype=torch.int64)

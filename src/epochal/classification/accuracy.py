@@ -21,10 +21,12 @@ class StatScores(Score):
     ``compute()``: int64 of shape ``(..., 5)``; float means over classes for ``average="macro"`` and "weighted".
     """
 
+    needs_negatives = True
+
     def value(self, counts: Counts) -> Tensor:
         table = torch.stack([counts.tp, counts.fp, counts.tn, counts.fn, counts.true], -1)
         if isinstance(self.task, Inferred):
-            return table.where(counts.present.unsqueeze(-1), 0.0).sum(-2)
+            return table.where(counts.present.unsqueeze(-1) > 0, 0.0).sum(-2)
         if table.ndim - 1 == (self.multidim_average == SAMPLEWISE) or self.average in ("none", None):
             return table.long()
         if self.average == "micro":

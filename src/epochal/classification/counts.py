@@ -8,7 +8,7 @@ predicted as c, fn samples of c predicted as others, and tn the rest.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -74,6 +74,8 @@ class Score(TableMetric, metaclass=Family):
             raise TypeError(check.message(self, f"zero_division is {zero_division!r}", "a number is needed", "Pass 0, 1 or nan."))
         self.average, self.zero_division = average, float(zero_division)
 
+    needs_negatives: ClassVar[bool] = False  # true negatives, which cannot be counted where the classes are not known
+
     def score(self, counts: Counts) -> Tensor:
         """The formula, for each class."""
         raise NotImplementedError
@@ -96,7 +98,7 @@ class Score(TableMetric, metaclass=Family):
     def mean(self, scores: Tensor, weights: Tensor) -> Tensor:
         """The weighted mean over classes; classes without a score do not count."""
         if math.isnan(self.zero_division):
-            weights = weights * ~scores.isnan()
+            weights = weights.masked_fill(scores.isnan(), 0.0)
             scores = scores.nan_to_num(0.0)
         return ratio((scores * weights).sum(-1), weights.sum(-1), self.zero_division)
 
@@ -169,6 +171,8 @@ class MulticlassScore(Score):
     ) -> None:
         task: Multiclass
         if num_classes is None:
+            if self.needs_negatives:
+                check.fail(self, "num_classes is None", "true negatives depend on it", "Pass num_classes=.")
             if average != "micro":
                 check.fail(self, "num_classes is None", f"average is {average!r}", "Pass num_classes=, or average='micro'.")
             task = MulticlassCorrect(0, top_k, ignore_index)

@@ -61,6 +61,9 @@ class Inferred(Task):
 
     def decision(self, metric: Any, preds: Tensor, target: Tensor) -> Tensor:
         kind, size = self.decide(metric, preds, target)
+        if kind == 4 and metric.needs_negatives:
+            fix = 'Pass task="multiclass" and num_classes=.'
+            check.fail(metric, "preds are integer labels of unknown classes", "true negatives depend on their number", fix)
         return torch.tensor([(kind << 32) + size] * 2)
 
     def agree(self, decisions: Tensor) -> Tensor:

@@ -38,8 +38,8 @@ class Counts:
 
     @cached_property
     def present(self) -> Tensor:
-        """Whether a class occurs at all."""
-        return self.both > 0
+        """1 for a class that occurs at all, else 0."""
+        return self.both.clamp_max(1.0)
 
     @cached_property
     def pooled(self) -> Counts:

@@ -94,6 +94,7 @@ class Specificity(Score):
     """
 
     higher_is_better = True
+    needs_negatives = True
 
     def score(self, counts: Counts) -> Tensor:
         return self.ratio(counts.tn, counts.total - counts.true)
@@ -133,6 +134,7 @@ class NegativePredictiveValue(Score):
     """
 
     higher_is_better = True
+    needs_negatives = True
 
     def score(self, counts: Counts) -> Tensor:
         return self.ratio(counts.tn, counts.total - counts.predicted)

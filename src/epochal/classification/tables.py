@@ -28,6 +28,8 @@ GLOBAL, SAMPLEWISE = "global", "samplewise"
 def tally(cells: Cells, task: Task, samplewise: bool = False) -> Tensor:
     """The table, int64: (cells,) or (labels, cells), with one in front for each sample if ``samplewise``."""
     index, weight = cells
+    if not task.groups and not samplewise:
+        return histogram(index, task.cells, weight)
     shape: tuple[int, ...] = (task.cells,)
     if task.groups:
         index = index + torch.arange(task.groups, device=index.device).unsqueeze(1) * task.cells

@@ -131,6 +131,11 @@ class Thresholded(Task):
     logits: bool | None
     valid = "labels 0 and 1"
 
+    def check(self, metric: Any, preds: Tensor, target: Tensor) -> None:
+        check.same_shape(metric, preds=preds, target=target)
+        check.integers(metric, target=target)
+        check.real(metric, preds=preds)
+
     def codes(self, preds: Tensor) -> Tensor:
         if not is_scores(preds):
             label = in_range(preds, 2)
@@ -174,9 +179,7 @@ class Binary(Thresholded):
         _check_threshold("Binary task", self.threshold, self.logits)
 
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
-        check.same_shape(metric, preds=preds, target=target)
-        check.integers(metric, target=target)
-        check.real(metric, preds=preds)
+        self.check(metric, preds, target)
         index, weight = self.pairs(preds, target)
         return Cells(index.reshape(index.shape[0], -1) if index.ndim else index.reshape(1, 1), weight)
 
@@ -199,9 +202,7 @@ class Multilabel(Thresholded):
         return self.num_labels
 
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
-        check.same_shape(metric, preds=preds, target=target)
-        check.integers(metric, target=target)
-        check.real(metric, preds=preds)
+        self.check(metric, preds, target)
         if preds.ndim < 2 or preds.shape[1] != self.num_labels:
             came = f"preds has shape {check.shape(preds)}"
             check.fail(metric, came, f"num_labels is {self.num_labels}, in dim 1", "Pass preds and target as (N, num_labels, ...).")
@@ -242,9 +243,8 @@ class Multiclass(Task):
 
     def predicted(self, metric: Any, preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The predicted labels, of target's shape, and which of them are none: NaN or out of range."""
-        check.tensors(metric, preds=preds, target=target)
-        check.integers(metric, target=target)
-        self._check_shapes(metric, preds, target)
+        if not self._fits(preds, target):
+            self._complain(metric, preds, target)
         if preds.ndim == target.ndim:
             label = in_range(preds, self.num_classes)
             return label, label == self.num_classes
@@ -263,7 +263,18 @@ class Multiclass(Task):
         ignored = target == self.ignore_index
         return Cells(target.masked_fill(ignored, 0), (~ignored).long())
 
-    def _check_shapes(self, metric: Any, preds: Tensor, target: Tensor) -> None:
+    def _fits(self, preds: Tensor, target: Tensor) -> bool:
+        if not isinstance(preds, Tensor) or not isinstance(target, Tensor) or target.is_floating_point() or target.is_complex():
+            return False
+        scores, of = preds.shape, target.shape
+        if preds.is_floating_point():
+            return len(scores) == len(of) + 1 and scores[1] == self.num_classes and scores[0] == of[0] and scores[2:] == of[1:]
+        return scores == of and self.top_k == 1 and not preds.is_complex()
+
+    def _complain(self, metric: Any, preds: Tensor, target: Tensor) -> None:
+        check.tensors(metric, preds=preds, target=target)
+        check.integers(metric, target=target)
+        check.real(metric, preds=preds)
         if preds.ndim == target.ndim + 1:
             if not is_scores(preds):
                 check.fail(
@@ -279,11 +290,7 @@ class Multiclass(Task):
                     f"num_classes is {self.num_classes}",
                     f"Pass num_classes={preds.shape[1]}, or check the model's last layer.",
                 )
-            if preds.shape[:1] + preds.shape[2:] == target.shape:
-                return
         elif preds.shape == target.shape:
-            if not is_scores(preds) and self.top_k == 1:
-                return
             need = "scores (N, C, ...) are needed for top_k > 1" if self.top_k > 1 else "labels are integers"
             fix = "Pass scores with the classes in dim 1." if self.top_k > 1 else "Pass scores (N, C, ...), or preds.long()."
             check.fail(metric, f"preds has shape {check.shape(preds)} and dtype {preds.dtype}", need, fix)

@@ -44,7 +44,7 @@ class MeanSquaredError(Metric):
         """The sum of squared differences, and their number."""
         check.same_shape(self, preds=preds, target=target)
         check.real(self, preds=preds, target=target)
-        error = wide(preds) - target  # in float64: half precision and integers would overflow
+        error = wide(preds) - wide(target)  # in float64: half precision and integers would overflow
         if self.num_outputs == 1:
             error = error.reshape(-1)
             return {"total": error @ error, "count": error.shape[0]}
