@@ -175,6 +175,21 @@ def test_fields_of_every_dtype(pair, dtype, shape):
         assert value == torch.tensor(2).to(dtype)
 
 
+def precision(rank, size, cls):
+    metric = cls()
+    if rank == 1:
+        metric.update(torch.rand(4, dtype=torch.float64))
+    return metric.compute(), metric.update_count
+
+
+@pytest.mark.parametrize("cls", [toys.Mean, toys.Histogram], ids=lambda cls: cls.__name__)
+def test_float64_of_one_rank_is_float64_on_all(pair, cls):
+    for value, count in pair.run(precision, cls):
+        tensor = value["share"] if isinstance(value, dict) else value
+        assert tensor.dtype == torch.float64
+        assert count < 2
+
+
 def many_large(rank, size):
     """Sums, maxima and minima that are reduced, beside small fields that are gathered."""
     metrics = [toys.Histogram(), toys.Histogram(size=30_000), toys.Extremes()]
