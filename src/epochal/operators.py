@@ -48,7 +48,7 @@ class Operators:
     __rshift__, __rrshift__ = _direct(operator.rshift), _swapped(operator.rshift)
     __lt__, __le__ = _direct(operator.lt), _direct(operator.le)
     __gt__, __ge__ = _direct(operator.gt), _direct(operator.ge)
-    __eq__, __ne__ = _direct(operator.eq), _direct(operator.ne)  # a formula, as tensors do
+    __eq__, __ne__ = _direct(operator.eq), _direct(operator.ne)  # type: ignore[assignment]  # a formula, as tensors do
     __abs__, __neg__, __pos__ = _unary(torch.abs), _unary(operator.neg), _unary(operator.pos)
     __invert__ = _unary(operator.invert)
     __getitem__ = _direct(operator.getitem)
