@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 _deferred: ContextVar[bool] = ContextVar("epochal_deferred_checks", default=False)
 
@@ -34,7 +35,7 @@ def deferred() -> Iterator[None]:
 
 def reads_values(device: torch.device) -> bool:
     """Whether looking at a value is free here: in eager mode, on the CPU."""
-    return device.type == "cpu" and not torch.compiler.is_compiling() and not _deferred.get()
+    return device.type == "cpu" and not is_dynamo_compiling() and not _deferred.get()
 
 
 def name_of(metric: object) -> str:

@@ -29,8 +29,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, Protocol, TypedDict, cast
 from weakref import WeakValueDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_dynamo_compiling
 from typing_extensions import Self
 
 from epochal import check, dist
@@ -345,7 +347,7 @@ class Metric(Operators, nn.Module):
         mine, state = self._state(), batch.state
         if self._weighs:
             mine, state = {**mine, WEIGHT: self._updates + self._traced}, {**state, WEIGHT: batch.updates}
-        updates = 0 if torch.compiler.is_compiling() else self._updates + batch.updates
+        updates = 0 if is_dynamo_compiling() else self._updates + batch.updates
         return Snapshot(self.merge(mine, state), updates, self._double or batch.double)
 
     def take(self, after: Snapshot, batch: Snapshot | None) -> None:
@@ -354,7 +356,7 @@ class Metric(Operators, nn.Module):
         put = object.__setattr__
         if after.double:
             put(self, "_double", True)
-        if torch.compiler.is_compiling():
+        if is_dynamo_compiling():
             put(self, "_traced", self._traced + 1)
         else:
             put(self, "_updates", after.updates)
@@ -426,11 +428,13 @@ class Metric(Operators, nn.Module):
         dtype = self._dtype or (torch.float64 if double else torch.float32)
         if isinstance(value, Tensor):
             return _own(value, dtype)
+        if isinstance(value, np.ndarray | np.generic):  # a formula on counts (numeric.numbers)
+            return torch.tensor(value, dtype=dtype if value.dtype.kind == "f" else None, device=self._device)
         return _mapped(lambda t: _own(t, dtype), value)
 
     def _remember(self, value: Any) -> Any:
         """A value remembers its metric, so that logging the value is logging the metric (:func:`metric_of`)."""
-        if torch.compiler.is_compiling():
+        if is_dynamo_compiling():
             return value
         token = self._token
         if token is None:
@@ -770,7 +774,7 @@ def all_or_none(metrics: Iterable[nn.Module]) -> Iterator[None]:
 def _classic_update(update: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(update)
     def guarded(self: Metric, *args: Any, **kwargs: Any) -> None:
-        if torch.compiler.is_compiling():
+        if is_dynamo_compiling():
             update(self, *args, **kwargs)
             self._traced = self._traced + 1
             return

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from epochal import check
+
+T = TypeVar("T")
+
+
+class derived(Generic[T]):  # reads as a decorator
+    """An attribute that is computed when first asked for: ``functools.cached_property`` without its lock, which costs before 3.12."""
+
+    def __init__(self, function: Callable[[Any], T]) -> None:
+        self.function, self.__doc__ = function, function.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> T:
+        value = instance.__dict__[self.name] = self.function(instance)
+        return value
 
 
 def wide(x: Tensor) -> Tensor:
@@ -13,9 +33,49 @@ def wide(x: Tensor) -> Tensor:
     return x.float() if x.device.type == "mps" else x.double()
 
 
-def ratio(numerator: Tensor, denominator: Tensor, zero: float = 0.0) -> Tensor:
+# Counts as a formula reads them: float64 tensors, or NumPy arrays where a look at values is free (a few numbers on the CPU, where an
+# operation of NumPy costs a third of torch's). Both know operators, slices, reshape, sum(axis), diagonal and @; the functions below
+# take either.
+Numbers = Any
+TINY = 1e-300
+
+
+def numbers(counts: Tensor) -> Numbers:
+    """Integer counts as float64, for a formula."""
+    return counts.numpy().astype(np.float64) if check.reads_values(counts.device) else counts.double()
+
+
+def ratio(numerator: Numbers, denominator: Numbers, zero: float = 0.0) -> Numbers:
     """``numerator / denominator`` of counts, and ``zero`` where both are 0. Has no useful gradient there."""
-    return (numerator / denominator).nan_to_num_(zero)
+    if isinstance(denominator, Tensor):
+        return (numerator / denominator).nan_to_num_(zero)
+    quotient = numerator / np.maximum(denominator, TINY)
+    return np.where(denominator == 0, zero, quotient) if zero else quotient
+
+
+def weighted_mean(values: Numbers, weights: Numbers, empty: float = 0.0) -> Numbers:
+    """The mean over the last dimension; ``empty`` where all weights are 0."""
+    total = values @ weights if values.ndim == 1 else (values * weights).sum(-1)
+    return ratio(total, weights.sum(-1), empty)
+
+
+def where(condition: Numbers, a: Numbers, b: Numbers) -> Numbers:
+    return torch.where(condition, a, b) if isinstance(condition, Tensor) else np.where(condition, a, b)
+
+
+def stack(parts: Sequence[Numbers]) -> Numbers:
+    """Along a new last dimension."""
+    return torch.stack(list(parts), -1) if isinstance(parts[0], Tensor) else np.stack(parts, -1)
+
+
+def steps(like: Numbers) -> Numbers:
+    """0, 1, ... as many as the last dimension of ``like`` has."""
+    n = like.shape[-1]
+    return torch.arange(n, device=like.device, dtype=like.dtype) if isinstance(like, Tensor) else np.arange(n, dtype=np.float64)
+
+
+def integers(counts: Numbers) -> Numbers:
+    return counts.long() if isinstance(counts, Tensor) else counts.astype(np.int64)
 
 
 _ONE = torch.ones((), dtype=torch.int64)

@@ -51,6 +51,8 @@ class Snapshot:
 
     def detached(self) -> Snapshot:
         """Without the graph of the fields, which would live as long as the state."""
+        if not any(isinstance(field, list) or getattr(field, "requires_grad", False) for field in self.state.values()):
+            return self
         return Snapshot({name: _detached(field) for name, field in self.state.items()}, self.updates, self.double)
 
 

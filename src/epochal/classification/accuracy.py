@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from epochal.classification.counts import BinaryScore, MulticlassScore, MultilabelScore, Score
@@ -10,7 +9,7 @@ from epochal.classification.inferred import Inferred
 from epochal.classification.outcomes import Counts
 from epochal.classification.tables import SAMPLEWISE
 from epochal.metric import fixed
-from epochal.numeric import ratio
+from epochal.numeric import Numbers, integers, ratio, stack
 
 
 class StatScores(Score):
@@ -23,16 +22,14 @@ class StatScores(Score):
 
     needs_negatives = True
 
-    def value(self, counts: Counts) -> Tensor:
-        table = torch.stack([counts.tp, counts.fp, counts.tn, counts.fn, counts.true], -1)
-        if isinstance(self.task, Inferred):
-            return table.where(counts.present.unsqueeze(-1) > 0, 0.0).sum(-2)
-        if table.ndim - 1 == (self.multidim_average == SAMPLEWISE) or self.average in ("none", None):
-            return table.long()
-        if self.average == "micro":
-            return table.sum(-2).long()
-        weights = torch.ones_like(counts.tp) if self.average == "macro" else counts.true
-        return ratio((table * weights.unsqueeze(-1)).sum(-2), weights.sum(-1, keepdim=True))
+    def value(self, counts: Counts) -> Numbers:
+        table = stack([counts.tp, counts.fp, counts.tn, counts.fn, counts.true])
+        if isinstance(self.task, Inferred) or (self.average == "micro" and counts.tp.ndim > (self.multidim_average == SAMPLEWISE)):
+            return integers(table.sum(-2))
+        if counts.tp.ndim == (self.multidim_average == SAMPLEWISE) or self.average in ("none", None):
+            return integers(table)
+        weights = 1 + 0 * counts.tp if self.average == "macro" else counts.true
+        return ratio((table * weights[..., None]).sum(-2), weights.sum(-1)[..., None])
 
 
 class BinaryStatScores(BinaryScore, StatScores):
@@ -73,7 +70,7 @@ class Accuracy(Score):
 
     higher_is_better = True
 
-    def score(self, counts: Counts) -> Tensor:
+    def score(self, counts: Counts) -> Numbers:
         return right(self, counts)
 
 
@@ -114,7 +111,7 @@ class HammingDistance(Score):
 
     higher_is_better = False
 
-    def score(self, counts: Counts) -> Tensor:
+    def score(self, counts: Counts) -> Numbers:
         return 1 - right(self, counts)
 
 
@@ -145,12 +142,12 @@ class MultilabelHammingDistance(MultilabelScore, HammingDistance):
     """
 
 
-def right(metric: Score, counts: Counts) -> Tensor:
+def right(metric: Score, counts: Counts) -> Numbers:
     """The part that is right: of the samples of a class, or of all decisions where each label is one of its own."""
     if metric.task.one_class_each:
         return metric.ratio(counts.tp, counts.true)
     of_all = metric.ratio(counts.tp + counts.tn, counts.total)
-    return of_all if metric.task.one_class_each is False else torch.stack([of_all[0], metric.ratio(counts.tp, counts.true)[1]])
+    return of_all if metric.task.one_class_each is False else stack([of_all[0], metric.ratio(counts.tp, counts.true)[1]])
 
 
 def binary_stat_scores(

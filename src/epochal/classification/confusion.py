@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
@@ -12,14 +12,14 @@ from epochal import check
 from epochal.classification.tables import Family, TableMetric, choose
 from epochal.classification.tasks import Binary, MulticlassMatrix, Multilabel, Task
 from epochal.metric import MetricOptions, fixed
-from epochal.numeric import ratio
+from epochal.numeric import Numbers, integers, ratio, steps
 
 
 class MatrixMetric(TableMetric, metaclass=Family):
     """A reading of the confusion matrix: rows are targets, columns predictions; one of 2 x 2 for each label of a multilabel
     task."""
 
-    def derive(self, table: Tensor) -> dict[str, Tensor]:
+    def derive(self, table: Tensor) -> dict[str, Numbers]:
         return {"matrix": self.task.matrix(table)}
 
 
@@ -51,11 +51,11 @@ class ConfusionMatrix(MatrixMetric):
         check.choice(self, "normalize", normalize, ("true", "pred", "all", "none", None))
         self.normalize = normalize
 
-    def value(self, matrix: Tensor) -> Tensor:
+    def value(self, matrix: Numbers) -> Numbers:
         if self.normalize in ("none", None):
-            return matrix.long()
+            return integers(matrix)
         over: dict[str | None, Any] = {"true": -1, "pred": -2, "all": (-2, -1)}
-        return ratio(matrix, matrix.sum(over[self.normalize], keepdim=True))
+        return ratio(matrix, matrix.sum(over[self.normalize], keepdims=True))
 
 
 class BinaryConfusionMatrix(ConfusionMatrix):
@@ -164,16 +164,16 @@ class CohenKappa(MatrixMetric):
         check.choice(self, "weights", weights, ("linear", "quadratic", "none", None))
         self.weights = weights
 
-    def value(self, matrix: Tensor) -> Tensor:
+    def value(self, matrix: Numbers) -> Numbers:
         if self.weights in ("none", None):  # with the diagonal alone the sums are short
             total = matrix.sum()
-            chance = (matrix.sum(0) * matrix.sum(1)).sum() / total
-            return 1 - (total - matrix.diagonal().sum()) / (total - chance)
-        steps = torch.arange(matrix.shape[0], device=matrix.device, dtype=matrix.dtype)
-        apart = (steps - steps.unsqueeze(1)).abs()
-        weight = apart if self.weights == "linear" else apart.square()
-        chance = torch.outer(matrix.sum(1), matrix.sum(0)) / matrix.sum()
-        return 1 - (weight * matrix).sum() / (weight * chance).sum()
+            chance = ratio(matrix.sum(0) @ matrix.sum(1), total)
+            return 1 - ratio(total - matrix.diagonal().sum(), total - chance, math.nan)
+        classes = steps(matrix)
+        apart = abs(classes - classes[:, None])
+        weight = apart if self.weights == "linear" else apart**2
+        chance = ratio(matrix.sum(1)[:, None] * matrix.sum(0), matrix.sum())
+        return 1 - ratio((weight * matrix).sum(), (weight * chance).sum(), math.nan)
 
 
 class BinaryCohenKappa(CohenKappa):
@@ -246,11 +246,11 @@ class MatthewsCorrCoef(MatrixMetric):
     def __init__(self, task: Task, validate_args: bool = True, **kwargs: Unpack[MetricOptions]) -> None:
         super().__init__(task, validate_args=validate_args, **kwargs)
 
-    def value(self, matrix: Tensor) -> Tensor:
+    def value(self, matrix: Numbers) -> Numbers:
         matrix = matrix.sum(0) if matrix.ndim > 2 else matrix
         predicted, true, total = matrix.sum(0), matrix.sum(1), matrix.sum()
-        spread = (total**2 - predicted.square().sum()) * (total**2 - true.square().sum())
-        return ratio(matrix.diagonal().sum() * total - predicted @ true, spread.sqrt())
+        spread = (total**2 - predicted @ predicted) * (total**2 - true @ true)
+        return ratio(matrix.diagonal().sum() * total - predicted @ true, spread**0.5)
 
 
 class BinaryMatthewsCorrCoef(MatthewsCorrCoef):

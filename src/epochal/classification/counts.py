@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
@@ -29,7 +28,7 @@ from epochal.classification.tasks import (
     Task,
 )
 from epochal.metric import MetricOptions
-from epochal.numeric import ratio
+from epochal.numeric import Numbers, ratio, weighted_mean, where
 
 AVERAGES = ("micro", "macro", "weighted", "none", None)
 
@@ -76,7 +75,7 @@ class Score(TableMetric, metaclass=Family):
 
     needs_negatives: ClassVar[bool] = False  # true negatives, which cannot be counted where the classes are not known
 
-    def score(self, counts: Counts) -> Tensor:
+    def score(self, counts: Counts) -> Numbers:
         """The formula, for each class."""
         raise NotImplementedError
 
@@ -85,24 +84,24 @@ class Score(TableMetric, metaclass=Family):
             return {"counts": self.task.counts_of(table, decision)}
         return {"counts": self.task.counts(self.rows(table))}
 
-    def value(self, counts: Counts) -> Tensor:
+    def value(self, counts: Counts) -> Numbers:
         if isinstance(self.task, Inferred):
             return self.mean(self.score(counts), counts.present)
         if self.average == "micro" and counts.tp.ndim > (self.multidim_average == SAMPLEWISE):
             return self.score(counts.pooled)
         scores = self.score(counts)
         if self.average == "macro":
-            return self.mean(scores, counts.present if self.task.one_class_each else torch.ones_like(scores))
+            return self.mean(scores, counts.present if self.task.one_class_each else 1 + 0 * scores)
         return self.mean(scores, counts.true) if self.average == "weighted" else scores
 
-    def mean(self, scores: Tensor, weights: Tensor) -> Tensor:
+    def mean(self, scores: Numbers, weights: Numbers) -> Numbers:
         """The weighted mean over classes; classes without a score do not count."""
         if math.isnan(self.zero_division):
-            weights = weights.masked_fill(scores.isnan(), 0.0)
-            scores = scores.nan_to_num(0.0)
-        return ratio((scores * weights).sum(-1), weights.sum(-1), self.zero_division)
+            defined = scores == scores
+            weights, scores = weights * defined, where(defined, scores, 0.0 * weights)
+        return weighted_mean(scores, weights, self.zero_division)
 
-    def ratio(self, numerator: Tensor, denominator: Tensor) -> Tensor:
+    def ratio(self, numerator: Numbers, denominator: Numbers) -> Numbers:
         return ratio(numerator, denominator, self.zero_division)
 
 

@@ -11,7 +11,7 @@ from epochal import check
 from epochal.classification.tables import GLOBAL, Family, TableMetric, choose
 from epochal.classification.tasks import MulticlassExact, MultilabelExact
 from epochal.metric import MetricOptions, fixed
-from epochal.numeric import ratio
+from epochal.numeric import Numbers, ratio
 
 
 class ExactMatch(TableMetric, metaclass=Family):
@@ -38,11 +38,11 @@ class ExactMatch(TableMetric, metaclass=Family):
     ) -> Any:
         return choose(cls, task, {name: value for name, value in locals().items() if name not in ("cls", "task")})
 
-    def derive(self, table: Tensor) -> dict[str, Tensor]:
+    def derive(self, table: Tensor) -> dict[str, Numbers]:
         right, total = self.task.matches(self.rows(table))
         return {"right": right, "total": total}
 
-    def value(self, right: Tensor, total: Tensor) -> Tensor:
+    def value(self, right: Numbers, total: Numbers) -> Numbers:
         return ratio(right, total)
 
 

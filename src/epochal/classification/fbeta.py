@@ -12,6 +12,7 @@ from epochal.classification.counts import BinaryScore, MulticlassScore, Multilab
 from epochal.classification.outcomes import Counts
 from epochal.classification.tables import GLOBAL, choose
 from epochal.metric import MetricOptions, fixed
+from epochal.numeric import Numbers
 
 
 class FBetaScore(Score):
@@ -52,7 +53,7 @@ class FBetaScore(Score):
             check.fail(self, "beta is 0", "a positive number is needed", "For precision alone use Precision.")
         self.beta = float(beta)
 
-    def score(self, counts: Counts) -> Tensor:
+    def score(self, counts: Counts) -> Numbers:
         weight = self.beta**2
         return self.ratio((1 + weight) * counts.tp, counts.predicted + weight * counts.true)
 
@@ -170,7 +171,7 @@ class F1Score(Score):
         arguments = {name: value for name, value in locals().items() if name not in ("cls", "task")}
         return choose(cls, task, arguments, without_task)
 
-    def score(self, counts: Counts) -> Tensor:
+    def score(self, counts: Counts) -> Numbers:
         return self.ratio(2 * counts.tp, counts.both)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from epochal import check
 from epochal.classification.outcomes import Counts, GivenCounts
 from epochal.classification.tasks import BAD_PREDICTION, CODES, Binary, Cells, MulticlassCorrect, Multilabel, Task, is_scores
+from epochal.numeric import numbers, stack, where
 
 KINDS = ("", "binary scores", "scores of {} labels", "scores of {} classes", "integer labels")
 UNDECIDED = (2**62, 0)
@@ -83,14 +83,13 @@ class Inferred(Task):
 
     def counts_of(self, table: Tensor, decision: Tensor) -> Counts:
         """Of shape (2,): what was counted as yes or no, and as one of several classes; one of the two is empty."""
-        kind, classes = decision[1] >> 32, (decision[1] & 0xFFFFFFFF).double()
+        kind, classes = numbers(decision[1] >> 32), numbers(decision[1] & 0xFFFFFFFF)
         first = Binary().counts(table[: BAD_PREDICTION + 1])
-        wrong, right = table[BAD_PREDICTION + 1 :].double()[:2].unbind()
-        samples = right + wrong
-        decisions = samples * torch.where(kind == 4, math.nan, classes)  # true negatives need the number of classes
-        second = (right, samples, samples, torch.where(kind > 2, decisions, 0.0))
+        cells = numbers(table[BAD_PREDICTION + 1 : BAD_PREDICTION + 3])
+        right, samples = cells[1], cells.sum()
+        second = (right, samples, samples, where(kind > 2, samples * classes, samples))
         return GivenCounts(
-            *(torch.stack(pair) for pair in zip((first.tp, first.predicted, first.true, first.total), second, strict=True))
+            *(stack(pair) for pair in zip((first.tp, first.predicted, first.true, first.total), second, strict=True))
         )
 
     def diagnose(self, metric: Any, preds: Tensor, target: Tensor) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
@@ -12,6 +11,7 @@ from epochal.classification.counts import BinaryScore, MulticlassScore, Multilab
 from epochal.classification.outcomes import Counts, GivenCounts
 from epochal.classification.tables import GLOBAL, choose
 from epochal.metric import MetricOptions, fixed
+from epochal.numeric import Numbers, steps
 
 
 class JaccardIndex(Score):
@@ -39,13 +39,13 @@ class JaccardIndex(Score):
         arguments = {name: value for name, value in locals().items() if name not in ("cls", "task")}
         return choose(cls, task, arguments)
 
-    def score(self, counts: Counts) -> Tensor:
+    def score(self, counts: Counts) -> Numbers:
         return self.ratio(counts.tp, counts.predicted + counts.fn)
 
-    def value(self, counts: Counts) -> Tensor:
+    def value(self, counts: Counts) -> Numbers:
         void = self.task.ignore_index
         if self.task.one_class_each and void is not None and 0 <= void < counts.tp.shape[-1]:
-            others = torch.arange(counts.tp.shape[-1], device=counts.tp.device) != void
+            others = 1.0 * (steps(counts.tp) != void)
             counts = GivenCounts(counts.tp, counts.predicted * others, counts.true)  # nothing of it is true
         return super().value(counts)
 

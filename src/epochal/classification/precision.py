@@ -7,6 +7,7 @@ from torch import Tensor
 from epochal.classification.counts import BinaryScore, MulticlassScore, MultilabelScore, Score
 from epochal.classification.outcomes import Counts
 from epochal.metric import fixed
+from epochal.numeric import Numbers
 
 
 class Precision(Score):
@@ -17,7 +18,7 @@ class Precision(Score):
 
     higher_is_better = True
 
-    def score(self, counts: Counts) -> Tensor:
+    def score(self, counts: Counts) -> Numbers:
         return self.ratio(counts.tp, counts.predicted)
 
 
@@ -56,7 +57,7 @@ class Recall(Score):
 
     higher_is_better = True
 
-    def score(self, counts: Counts) -> Tensor:
+    def score(self, counts: Counts) -> Numbers:
         return self.ratio(counts.tp, counts.true)
 
 
@@ -96,7 +97,7 @@ class Specificity(Score):
     higher_is_better = True
     needs_negatives = True
 
-    def score(self, counts: Counts) -> Tensor:
+    def score(self, counts: Counts) -> Numbers:
         return self.ratio(counts.tn, counts.total - counts.true)
 
 
@@ -136,7 +137,7 @@ class NegativePredictiveValue(Score):
     higher_is_better = True
     needs_negatives = True
 
-    def score(self, counts: Counts) -> Tensor:
+    def score(self, counts: Counts) -> Numbers:
         return self.ratio(counts.tn, counts.total - counts.predicted)
 
 

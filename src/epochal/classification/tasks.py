@@ -16,11 +16,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from epochal import check
 from epochal.classification.outcomes import Counts, GivenCounts, MatrixCounts, ThresholdedCounts
+from epochal.numeric import Numbers, numbers, stack, where
 
 
 class Cells(NamedTuple):
@@ -64,7 +66,7 @@ class Task:
     def counts(self, table: Tensor) -> Counts:
         raise NotImplementedError
 
-    def matrix(self, table: Tensor) -> Tensor:
+    def matrix(self, table: Tensor) -> Numbers:
         raise NotImplementedError
 
     def faults(self, table: Tensor) -> Tensor:
@@ -116,11 +118,14 @@ def _edges(threshold: float, logits: bool | None, dtype: torch.dtype, device: to
     return torch.tensor(edges, dtype=dtype, device=device), torch.tensor([*codes, BAD_PREDICTION], device=device)
 
 
-@lru_cache(maxsize=16)
-def _readings(device: torch.device) -> Tensor:
+READINGS = np.array(
+    [[bool(c & POSITIVE), bool(c & POSITIVE_LOGIT), bool(c & OUTSIDE), True] for c in range(CODES)], dtype=np.float64
+)
+
+
+def _readings(like: Numbers) -> Numbers:
     """(codes, 4): whether a code is positive as a probability, as a logit, outside of [0, 1], and 1."""
-    rows = [[bool(c & POSITIVE), bool(c & POSITIVE_LOGIT), bool(c & OUTSIDE), True] for c in range(CODES)]
-    return torch.tensor(rows, dtype=torch.float64, device=device)
+    return torch.as_tensor(READINGS, device=like.device) if isinstance(like, Tensor) else READINGS
 
 
 class Thresholded(Task):
@@ -149,17 +154,16 @@ class Thresholded(Task):
         return Cells(index, kept(target, self.ignore_index))
 
     def counts(self, table: Tensor) -> ThresholdedCounts:
-        pairs = table[..., : self.good].double().reshape(*table.shape[:-1], 2, CODES) @ _readings(
-            table.device
-        )  # (..., 2 targets, 4)
+        pairs = numbers(table[..., : self.good]).reshape(*table.shape[:-1], 2, CODES)
+        pairs = pairs @ _readings(pairs)  # (..., 2 targets, 4)
         if self.logits is not None:  # both readings are the one that was asked for
             return ThresholdedCounts(pairs[..., 0], pairs[..., 3])
         as_logits = pairs[..., 2].sum() > 0
-        return ThresholdedCounts(torch.where(as_logits, pairs[..., 1], pairs[..., 0]), pairs[..., 3])
+        return ThresholdedCounts(where(as_logits, pairs[..., 1], pairs[..., 0]), pairs[..., 3])
 
-    def matrix(self, table: Tensor) -> Tensor:
+    def matrix(self, table: Tensor) -> Numbers:
         counts = self.counts(table)
-        return torch.stack([counts.of - counts.positive, counts.positive], -1)
+        return stack([counts.of - counts.positive, counts.positive])
 
 
 def _check_threshold(task: str, threshold: float, logits: bool | None) -> None:
@@ -181,7 +185,7 @@ class Binary(Thresholded):
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
         self.check(metric, preds, target)
         index, weight = self.pairs(preds, target)
-        return Cells(index.reshape(index.shape[0], -1) if index.ndim else index.reshape(1, 1), weight)
+        return Cells(_rows(index), weight)
 
 
 @dataclass(frozen=True)
@@ -320,8 +324,8 @@ class MulticlassMatrix(Multiclass):
         index = torch.add(label, true, alpha=self.num_classes)  # out of range where target is: the histogram takes care of it
         return Cells(index.masked_fill_(bad, self.good), weight)
 
-    def matrix(self, table: Tensor) -> Tensor:
-        return table[: self.good].view(self.num_classes, self.num_classes).double()
+    def matrix(self, table: Tensor) -> Numbers:
+        return numbers(table[: self.good]).reshape(self.num_classes, self.num_classes)
 
     def counts(self, table: Tensor) -> Counts:
         return MatrixCounts(self.matrix(table))
@@ -350,8 +354,8 @@ class MulticlassMargins(Multiclass):
         return Cells(index, None if weight is None else _rows(weight).repeat(1, 3))
 
     def counts(self, table: Tensor) -> Counts:
-        target, label, both = table[..., : 3 * self.num_classes].double().reshape(*table.shape[:-1], 3, self.num_classes).unbind(-2)
-        return GivenCounts(both, label, target)
+        margins = numbers(table[..., : 3 * self.num_classes]).reshape(*table.shape[:-1], 3, self.num_classes)
+        return GivenCounts(margins[..., 2, :], margins[..., 1, :], margins[..., 0, :])
 
 
 @dataclass(frozen=True)
@@ -384,9 +388,9 @@ class MulticlassCorrect(Multiclass):
         return Cells(right.masked_fill_(_rows(bad) | (_rows(true) == known.num_classes), self.good), weight)
 
     def counts(self, table: Tensor) -> Counts:
-        wrong, right = table[..., :2].double().unbind(-1)
-        others = self.num_classes - 1 if self.num_classes else math.nan  # true negatives need the number of classes
-        return GivenCounts(right, right + wrong, right + wrong, (right + wrong) * (others + 1))
+        cells = numbers(table[..., :2])
+        right, samples = cells[..., 1], cells.sum(-1)
+        return GivenCounts(right, samples, samples, samples * (self.num_classes or math.nan))
 
 
 # --- exact match: a sample is one decision --------------------------------------------------------------------------------------
@@ -403,9 +407,10 @@ class MulticlassExact(MulticlassCorrect):
         weight = _rows(weight)
         return Cells(_worst(cells.masked_fill(weight == 0, 1)), weight.amax(1, keepdim=True))  # what is ignored is not wrong
 
-    def matches(self, table: Tensor) -> tuple[Tensor, Tensor]:
+    def matches(self, table: Tensor) -> tuple[Numbers, Numbers]:
         """How many are right, of how many."""
-        return table[..., 1].double(), table[..., :2].sum(-1)
+        cells = numbers(table[..., :2])
+        return cells[..., 1], cells.sum(-1)
 
 
 def _worst(cells: Tensor) -> Tensor:
@@ -448,9 +453,9 @@ class MultilabelExact(Multilabel):
         right = (wrong % base == 0).long() + 2 * (wrong // base % base == 0) + 4 * (wrong // base**2 % base > 0)
         return Cells(right.masked_fill_(wrong >= base**3, self.good), weight)
 
-    def matches(self, table: Tensor) -> tuple[Tensor, Tensor]:
+    def matches(self, table: Tensor) -> tuple[Numbers, Numbers]:
         """How many are right, of how many."""
-        cells = table[..., : self.good]
-        as_logits = cells[..., 4:].sum() > 0 if self.logits is None else cells.new_zeros(())
-        right = torch.where(as_logits, cells[..., 2] + cells[..., 3] + cells[..., 6] + cells[..., 7], cells[..., 1::2].sum(-1))
-        return right.double(), cells.sum(-1)
+        cells = numbers(table[..., : self.good])
+        as_logits = (cells[..., 4:] * (self.logits is None)).sum() > 0
+        right = where(as_logits, cells[..., 2] + cells[..., 3] + cells[..., 6] + cells[..., 7], cells[..., 1::2].sum(-1))
+        return right, cells.sum(-1)
