@@ -125,24 +125,28 @@ def classification(
     averages: bool = True,
     samples: bool = True,
     without_task: bool = True,
+    negatives: bool = False,
     variants: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     **arguments: Any,
 ) -> None:
     """The rows of a metric in all its tasks, and of the family.
 
-    ``averages``, ``samples``: whether it has ``average`` (and ``top_k``), and ``multidim_average``. ``variants``: more arguments to
-    try, by task; "all" for each of them. ``arguments``: what it always needs.
+    ``averages``, ``samples``: whether it has ``average`` (and ``top_k``), and ``multidim_average``. ``negatives``: whether it
+    counts true negatives, for which the number of classes must be known. ``variants``: more arguments to try, by task; "all" for
+    each of them. ``arguments``: what it always needs.
     """
     rows = {"binary": _binary, "multiclass": _multiclass, "multilabel": _multilabel}
     for task in tasks:
         cls, form = f"{task.title()}{name}", f"{task}_{function}"
         more = [*(variants or {}).get("all", ()), *(variants or {}).get(task, ())]
         for variant, batches, extra, options in rows[task](averages, samples, more):
+            if negatives and variant == UNKNOWN:
+                continue
             row(cls, variant, batches, {**arguments, **extra}, form, **options)
     if without_task:
         for variant, data in (("binary", yes_or_no()), ("multilabel", yes_or_no(LABELS)), ("multiclass", one_of_many())):
             for kind, batches in data.items():
-                if (variant, kind) not in {("binary", "labels"), ("multilabel", "labels")}:
+                if kind != "labels" or (variant == "multiclass" and not negatives):
                     row(name, f"{variant}-{kind}", batches, arguments, function)
     else:
         size = {"multiclass": {"num_classes": CLASSES}}
@@ -151,6 +155,7 @@ def classification(
 
 Rows = list[tuple[str, Callable[[], Any], dict[str, Any], dict[str, Any]]]
 ROWS = {"rows": True}
+UNKNOWN = "any number of classes"
 
 
 def _text(arguments: Mapping[str, Any]) -> str:
@@ -181,7 +186,7 @@ def _multiclass(averages: bool, samples: bool, more: Sequence[Mapping[str, Any]]
     if averages and samples:
         out += [("top 2", one_of_many()["scores"], {**size, "top_k": 2}, {})]
         out += [("top 2 of many", one_of_many(classes=MANY)["scores"], {"num_classes": MANY, "top_k": 2, "average": "micro"}, {})]
-        out += [("any number", one_of_many()["labels"], {"num_classes": None, "average": "micro"}, {})]
+        out += [(UNKNOWN, one_of_many()["labels"], {"num_classes": None, "average": "micro"}, {})]
         for average in ("micro", "none"):
             apart = {**size, "multidim_average": "samplewise", "average": average}
             out += [(f"samplewise {average}", one_of_many(POSITIONS)["scores"], apart, ROWS)]
@@ -206,13 +211,13 @@ def _multilabel(averages: bool, samples: bool, more: Sequence[Mapping[str, Any]]
 
 ZERO: dict[str, Any] = {"all": [{"zero_division": 1.0}], "multiclass": [{"zero_division": float("nan")}]}
 
-classification("StatScores", "stat_scores")
+classification("StatScores", "stat_scores", negatives=True)
 classification("Accuracy", "accuracy")
 classification("HammingDistance", "hamming_distance")
 classification("Precision", "precision", variants=ZERO)
 classification("Recall", "recall", variants=ZERO)
-classification("Specificity", "specificity")
-classification("NegativePredictiveValue", "negative_predictive_value", variants=ZERO)
+classification("Specificity", "specificity", negatives=True)
+classification("NegativePredictiveValue", "negative_predictive_value", negatives=True, variants=ZERO)
 classification("FBetaScore", "fbeta_score", variants=ZERO, beta=2.0)
 classification("F1Score", "f1_score", variants=ZERO)
 EXAMPLES["F1"] = EXAMPLES["F1Score"]
