@@ -91,7 +91,7 @@ class Score(TableMetric, metaclass=Family):
             return self.score(counts.pooled)
         scores = self.score(counts)
         if self.average == "macro":
-            return self.mean(scores, counts.present if self.task.one_class_each else 1 + 0 * scores)
+            return self.mean(scores, counts.present if self.task.one_class_each else 1 + 0 * counts.tp)  # scores may be NaN
         return self.mean(scores, counts.true) if self.average == "weighted" else scores
 
     def mean(self, scores: Numbers, weights: Numbers) -> Numbers:
