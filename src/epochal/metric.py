@@ -278,6 +278,12 @@ class Metric(Operators, nn.Module):
         self.take(after, batch)
         return value
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """:meth:`forward`, without the ceremony of ``nn.Module`` where no hook asks for it: it costs as much as a small metric."""
+        if self._forward_hooks or self._forward_pre_hooks or self._compiled_call_impl is not None:
+            return super().__call__(*args, **kwargs)
+        return self.forward(*args, **kwargs)
+
     def of(self, *args: Any, **kwargs: Any) -> Any:
         """The value of these data alone; the state is neither read nor changed."""
         if self._classic:
@@ -429,7 +435,8 @@ class Metric(Operators, nn.Module):
         if isinstance(value, Tensor):
             return _own(value, dtype)
         if isinstance(value, np.ndarray | np.generic):  # a formula on counts (numeric.numbers)
-            return torch.tensor(value, dtype=dtype if value.dtype.kind == "f" else None, device=self._device)
+            own = torch.from_numpy(np.array(value, dtype=NUMPY.get(dtype) if value.dtype.kind == "f" else None))
+            return own.to(dtype) if own.is_floating_point() and own.dtype is not dtype else own
         return _mapped(lambda t: _own(t, dtype), value)
 
     def _remember(self, value: Any) -> Any:
@@ -646,6 +653,7 @@ class Metric(Operators, nn.Module):
 
 
 CPU, ZERO = torch.device("cpu"), torch.tensor(0)
+NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 WEIGHT = "_updates"  # beside the fields of a state: how many updates it holds, the weight of a "mean"
 OPTIONS: dict[str, Any] = {
     "compute_on_cpu": False,
@@ -852,7 +860,10 @@ def _rows(field: Any) -> Tensor:
 
 
 def _has_double(args: Iterable[Any], kwargs: Mapping[str, Any]) -> bool:
-    return any(isinstance(a, Tensor) and a.dtype == torch.float64 for a in (*args, *kwargs.values()))
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(value, Tensor) and value.dtype is torch.float64:
+            return True
+    return False
 
 
 def _version(field: Any) -> Any:

@@ -51,9 +51,10 @@ class Snapshot:
 
     def detached(self) -> Snapshot:
         """Without the graph of the fields, which would live as long as the state."""
-        if not any(isinstance(field, list) or getattr(field, "requires_grad", False) for field in self.state.values()):
-            return self
-        return Snapshot({name: _detached(field) for name, field in self.state.items()}, self.updates, self.double)
+        for field in self.state.values():
+            if isinstance(field, list) or (isinstance(field, Tensor) and field.requires_grad):
+                return Snapshot({name: _detached(field) for name, field in self.state.items()}, self.updates, self.double)
+        return self
 
 
 def _detached(field: Any) -> Any:

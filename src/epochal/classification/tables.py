@@ -20,22 +20,19 @@ from epochal.classification.inferred import UNDECIDED, Inferred
 from epochal.classification.tasks import Cells, Task
 from epochal.metric import Metric, MetricOptions, State
 from epochal.numeric import histogram
-from epochal.states import parts
 
 GLOBAL, SAMPLEWISE = "global", "samplewise"
 
 
-def tally(cells: Cells, task: Task, samplewise: bool = False) -> Tensor:
-    """The table, int64: (cells,) or (labels, cells), with one in front for each sample if ``samplewise``."""
+def tally(cells: Cells, task: Task, multidim_average: str) -> Tensor:
+    """The tables of each label and sample, int64: (labels, cells), (samples, cells) or (samples, labels, cells)."""
     index, weight = cells
-    if not task.groups and not samplewise:
-        return histogram(index, task.cells, weight)
     shape: tuple[int, ...] = (task.cells,)
     if task.groups:
         index = index + torch.arange(task.groups, device=index.device).unsqueeze(1) * task.cells
         shape = (task.groups, task.cells)
     size = shape[0] * shape[-1] if task.groups else task.cells
-    if samplewise:
+    if multidim_average == SAMPLEWISE:
         samples = index.shape[0]
         index = index + torch.arange(samples, device=index.device).view(-1, *(1,) * (index.ndim - 1)) * size
         shape, size = (samples, *shape), samples * size
@@ -57,7 +54,8 @@ class TableMetric(Metric):
     ) -> None:
         super().__init__(**kwargs)
         check.choice(self, "multidim_average", multidim_average, (GLOBAL, SAMPLEWISE))
-        self.__dict__.update(task=task, multidim_average=multidim_average, validate_args=validate_args)
+        plain = not task.groups and multidim_average == GLOBAL  # one table for all
+        self.__dict__.update(task=task, multidim_average=multidim_average, validate_args=validate_args, plain=plain)
         if multidim_average == SAMPLEWISE:
             self.add_state("table", [], dist_reduce_fx="cat")
         else:
@@ -69,13 +67,15 @@ class TableMetric(Metric):
     task: Task
     multidim_average: str
     validate_args: bool
+    plain: bool
 
     def measured_by(self) -> Hashable:
         return self.task, self.multidim_average
 
     def measure(self, preds: Tensor, target: Tensor) -> State:
         """Count the pairs. ``preds``, ``target``: as the task says."""
-        table = tally(self.task.encode(self, preds, target), self.task, self.multidim_average == SAMPLEWISE)
+        cells = self.task.encode(self, preds, target)
+        table = histogram(cells[0], self.task.cells, cells[1]) if self.plain else tally(cells, self.task, self.multidim_average)
         if isinstance(self.task, Inferred):
             return {"table": table, "decision": self.task.decision(self, preds, target)}
         return {"table": table}
@@ -83,9 +83,10 @@ class TableMetric(Metric):
     def verify(self, state: State) -> None:
         if not self.validate_args:
             return
-        for table in parts(state["table"]):
+        field = state["table"]
+        for table in field if isinstance(field, list) else (field,):
             spare = self.task.faults(table)
-            if bool(spare if spare.numel() == 1 else spare.any()):
+            if spare.any() if spare.ndim else spare:
                 came = f"{int(spare.sum())} values are labels out of range or NaN"
                 check.fail(self, came, f"{self.task.valid} and numbers are needed")
         if isinstance(self.task, Inferred):

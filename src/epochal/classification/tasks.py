@@ -71,7 +71,7 @@ class Task:
 
     def faults(self, table: Tensor) -> Tensor:
         """The spare cells."""
-        return table[..., self.good :]
+        return table[-1] if self.cells - self.good == 1 and table.ndim == 1 else table[..., self.good :]
 
     def diagnose(self, metric: Any, preds: Tensor, target: Tensor) -> None:
         """Name the values that are bad, for a message: looks at them."""
@@ -320,7 +320,8 @@ class MulticlassMatrix(Multiclass):
 
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
         label, bad = self.predicted(metric, preds, target)
-        true, weight = self.true(target)
+        plain = self.ignore_index is None and target.dtype is torch.int64
+        true, weight = (target, None) if plain else self.true(target)
         index = torch.add(label, true, alpha=self.num_classes)  # out of range where target is: the histogram takes care of it
         return Cells(index.masked_fill_(bad, self.good), weight)
 
