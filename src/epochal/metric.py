@@ -374,7 +374,9 @@ class Metric(Operators, nn.Module):
             mine, its = getattr(self, name), getattr(other, name)
             if mine is not its and not (slot.is_identity(mine) and other._slots[name].is_identity(its)):
                 return False
-        return self._double == other._double and self._updates == other._updates and self._traced is other._traced
+        if self._traced is not other._traced and (torch.compiler.is_compiling() or int(self._traced) != int(other._traced)):
+            return False
+        return self._double == other._double and self._updates == other._updates
 
     def derived(self, state: State) -> dict[str, Any]:
         """What :meth:`value` reads of a state."""
@@ -425,7 +427,8 @@ class Metric(Operators, nn.Module):
             for name in leaf._slots:
                 field = getattr(leaf, name)
                 yield list(field) if isinstance(field, list) else field
-                yield _version(field)
+                if leaf._classic or not isinstance(field, Blocks):  # rows are only added, perhaps by a metric that shares a block
+                    yield _version(field)
 
     # --- results ---------------------------------------------------------------------------------------------------------
 
@@ -603,7 +606,8 @@ class Metric(Operators, nn.Module):
         twin = object.__new__(type(self))
         memo[id(self)] = twin
         shared = {id(v): v for v in (self.process_group, self.dist_sync_fn, self.distributed_available_fn)}
-        twin.__dict__.update(copy.deepcopy(self.__getstate__(), memo | shared))
+        memo.update(shared)  # the memo itself: metrics that hold one state do so in their copies, too
+        twin.__dict__.update(copy.deepcopy(self.__getstate__(), memo))
         return twin
 
     def persistent(self, mode: bool = False) -> None:
