@@ -12,7 +12,7 @@ BY_CLASS = sorted(EXAMPLES)  # one job for all examples of a class: the way to t
 
 
 def values(rank, size, name):
-    """For each example the value over all ranks and the local count of updates; rank 0 has one batch, the last rank of three none."""
+    """For each example the value over all ranks, and whether the rest stayed; rank 0 has one batch, the third rank none."""
     out = []
     for example in EXAMPLES[name]:
         batches = example.case().batches
