@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from epochal import check
 from epochal.metric import Metric, all_or_none
-from epochal.sharing import Together
+from epochal.sharing import Together, Values
 from epochal.states import place
 
 __all__ = ["CompositionalMetric"]
@@ -71,13 +71,13 @@ class CompositionalMetric(Metric, composite=True):
                 found.update((id(metric), metric) for metric in parts)
         return list(found.values())
 
-    def evaluated(self, values: Mapping[Metric, Any]) -> Any:
+    def evaluated(self, values: Values) -> Any:
         """The formula of the values of its :attr:`metrics`; None where one of them has none."""
 
         def known(operand: Any) -> Any:
             if isinstance(operand, CompositionalMetric):
                 return operand.evaluated(values)
-            return values[operand] if isinstance(operand, Metric) else operand
+            return values[id(operand)] if isinstance(operand, Metric) else operand
 
         operands = [known(operand) for operand in self.operands]
         if any(operand is None for operand in operands):
@@ -108,7 +108,7 @@ class CompositionalMetric(Metric, composite=True):
         return self.evaluated(self._all().compute())
 
     def batch_value(self) -> Any:
-        return self.evaluated({metric: metric.batch_value() for metric in self.metrics})
+        return self.evaluated({id(metric): metric.batch_value() for metric in self.metrics})
 
     def reset(self) -> None:
         super().reset()

@@ -13,7 +13,7 @@ from typing_extensions import Self
 from epochal import check
 from epochal.arithmetic import CompositionalMetric
 from epochal.metric import Metric, all_or_none
-from epochal.sharing import Together
+from epochal.sharing import Together, Values
 
 __all__ = ["MetricCollection"]
 
@@ -196,12 +196,12 @@ class MetricCollection(nn.ModuleDict):
 
     def batch_value(self) -> dict[str, Any]:
         """The values of the last batch alone, by name; None for a member that has taken none."""
-        return self._results({metric: metric.batch_value() for metric in self._all().metrics})
+        return self._results({id(metric): metric.batch_value() for metric in self._all().metrics})
 
-    def _results(self, values: Mapping[Metric, Any]) -> dict[str, Any]:
+    def _results(self, values: Values) -> dict[str, Any]:
         return self._flattened(
             {
-                name: metric.evaluated(values) if isinstance(metric, CompositionalMetric) else values[metric]
+                name: metric.evaluated(values) if isinstance(metric, CompositionalMetric) else values[id(metric)]
                 for name, metric in self.members().items()
             }
         )

@@ -21,7 +21,9 @@ from epochal import check
 from epochal.metric import Metric, State, all_or_none, exchanged, synced
 from epochal.states import Snapshot
 
-__all__ = ["Together"]
+__all__ = ["Together", "Values"]
+
+Values = dict[int, Any]  # by the metric's id: torch.compile does not know the hash of a module
 
 
 class Together:
@@ -65,33 +67,33 @@ class Together:
         for step in steps:
             step.take()
 
-    def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[Metric, Any]:
+    def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Values:
         given = self.accepted(kwargs)
         if torch.compiler.is_compiling():
-            return {metric: metric.forward(*args, **given(metric)) for metric in self.metrics}
+            return {id(metric): metric.forward(*args, **given(metric)) for metric in self.metrics}
         steps = [Step(group, args, given(group[0])) for group in self.groups]
         values = dict(_values(steps))
         with all_or_none(self.others):
             for metric in self.others:
-                values[metric] = metric(*args, **given(metric))
+                values[id(metric)] = metric(*args, **given(metric))
         for step in steps:
             step.take()
         return values
 
-    def of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[Metric, Any]:
+    def of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Values:
         given = self.accepted(kwargs)
-        values = {metric: metric.of(*args, **given(metric)) for metric in self.others}
+        values = {id(metric): metric.of(*args, **given(metric)) for metric in self.others}
         for group in self.groups:
             measured, derive = group[0].measured(args, given(group[0])), Derivations()
-            values.update((m, m.read(derive(m, measured.state), measured.double)) for m in group)
+            values.update((id(m), m.read(derive(m, measured.state), measured.double)) for m in group)
         return values
 
-    def compute(self) -> dict[Metric, Any]:
+    def compute(self) -> Values:
         with synced(metric for metric in self.metrics if not metric.is_computed()):
-            values = {metric: metric.compute() for metric in self.others}
+            values = {id(metric): metric.compute() for metric in self.others}
             for group in self.groups:
                 derive = Derivations()
-                values.update((metric, metric.computed(derive)) for metric in group)
+                values.update((id(metric), metric.computed(derive)) for metric in group)
         return values
 
     # --- keyword arguments ------------------------------------------------------------------------------------------------
@@ -100,13 +102,13 @@ class Together:
         """Which of the keyword arguments a metric takes, by its signature; one that none takes is an error."""
         if not kwargs:
             return lambda _: kwargs
-        takes = {metric: keywords(_verb(type(metric))) for metric in self.metrics}
+        takes = {id(metric): keywords(_verb(type(metric))) for metric in self.metrics}
         if all(names is not None for names in takes.values()):
             known = {name for names in takes.values() for name in names or ()}
             check.unknown_arguments(self.owner, {k: v for k, v in kwargs.items() if k not in known}, known)
 
         def given(metric: Metric) -> Mapping[str, Any]:
-            names = takes[metric]
+            names = takes[id(metric)]
             return kwargs if names is None else {k: v for k, v in kwargs.items() if k in names}
 
         return given
@@ -148,14 +150,14 @@ class Derivations:
         return derived
 
 
-def _values(steps: Sequence[Step]) -> Iterator[tuple[Metric, Any]]:
+def _values(steps: Sequence[Step]) -> Iterator[tuple[int, Any]]:
     """Each metric's value of the batch: of all processes' batches, in one exchange, for those that synchronise steps."""
     merged = exchanged({metric: step.batch for step in steps for metric, _ in step.after if metric.dist_sync_on_step})
     for step in steps:
         derive = Derivations()
         for metric, _ in step.after:
             shown = merged.get(metric, step.measured)
-            yield metric, metric.read(derive(metric, shown.state), shown.double)
+            yield id(metric), metric.read(derive(metric, shown.state), shown.double)
 
 
 def _verb(cls: type[Metric]) -> Callable[..., Any]:
