@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import DataLoader
 
-STEPS, ROUNDS = 1500, 5
+STEPS, ROUNDS = 600, 4
 
 
 class Row(NamedTuple):

@@ -315,7 +315,7 @@ class Fit:
 
     def _validation_due(self, batch_idx: int, is_last: bool) -> bool:
         trainer = self.trainer
-        if self.validation is None or not any(trainer.val_limits):
+        if self.validation is None:
             return False
         per_epoch = trainer.check_val_every_n_epoch
         if per_epoch is None:

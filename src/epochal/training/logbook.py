@@ -13,16 +13,16 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from epochal import check, dist
+from epochal import check
 from epochal.metric import Metric, held, metric_of
-from epochal.states import Snapshot
 from epochal.training import foreign
 from epochal.training.batches import BatchSizes, batch_size_of
-from epochal.training.entries import ACCEPTED, NAMES, Entry, MetricEntry, ScalarEntry, Scalars, expanded, follow
+from epochal.training.entries import ACCEPTED, NAMES, Entry, MetricEntry, ScalarEntry, expanded, follow
 from epochal.training.history import History
-from epochal.training.parking import Parking, Place, identity, joined
+from epochal.training.parking import Parking, Place, joined
+from epochal.training.ranks import Ranks, Table
+from epochal.training.readings import as_tensor, floats, is_scalar, settle
 
-Table = dict[tuple[str, int | None, str], tuple[tuple[Any, ...], Any]]
 WHOLE = -1  # in place of a loader: all of a stage
 
 
@@ -50,8 +50,7 @@ class Logbook:
         self.closing = ""  # the stage whose epoch-end hooks run
         self.loggers: list[Any] = []
         self.history = History()
-        self._scalars = Scalars()
-        self._known: dict[str, list[Place]] = {}  # the metrics that ranks have agreed to exchange, by stage
+        self.ranks = Ranks(self.parking)
         self._merged: dict[Place, Any] = {}
         self._counts: dict[int, int] = {}
         self._batch: Any = None
@@ -267,7 +266,7 @@ class Logbook:
         self._merged.update(merged)
         self._publish(stage, table, entries)
         self.closing = ""
-        row = {key: value for key, value in self._row.items() if _is_scalar(value)}
+        row = {key: value for key, value in self._row.items() if is_scalar(value)}
         self._send(row, step, {"epoch": self.epoch})
         self._row = {}
         for entry in self._entries(stage):
@@ -279,43 +278,13 @@ class Logbook:
 
     def _exchange(self, stage: str, entries: Mapping[Any, Entry], parts: Mapping[Place, Any]) -> tuple[Table, dict[Place, Any]]:
         """Merge a table of keys and the states of metrics over all ranks. The ranks may hold different ones: a union by name."""
-        _settle([entry for entry in entries.values() if isinstance(entry, ScalarEntry)])
+        settle([entry for entry in entries.values() if isinstance(entry, ScalarEntry)])
         table: Table = {
             key: (entry.declaration(), entry.folded() if isinstance(entry, ScalarEntry) else None)
             for key, entry in entries.items()
             if not entry.alone
         }
-        if not dist.available():
-            return table, dict(parts)
-        known = self._known.setdefault(stage, [])
-        mine = Snapshot({"table": table, "touched": set(parts)}, 1)
-        (merged, *states) = dist.exchange([(self._scalars, mine), *self._states(known, parts)])
-        out = self._by_place(known, parts, states)
-        newcomers = sorted(merged.state["touched"] - set(known))
-        if newcomers:  # found out above, on all ranks alike: in the next epochs they take part in the one exchange
-            out.update(self._by_place(newcomers, parts, dist.exchange(self._states(newcomers, parts))))
-            known.extend(newcomers)
-        return merged.state["table"], {place: out[place] for place in out if place in merged.state["touched"]}
-
-    def _states(self, places: Iterable[Place], parts: Mapping[Place, Any]) -> list[tuple[Metric, Snapshot]]:
-        metrics = self.parking.metrics
-        return [
-            (metrics[name], parts.get((loader, name)) or identity(metrics[name]))
-            for loader, name in places
-            if isinstance(metrics.get(name), Metric) and metrics[name].sync_on_compute
-        ]
-
-    def _by_place(self, places: list[Place], parts: Mapping[Place, Any], states: list[Snapshot]) -> dict[Place, Any]:
-        """The merged states by their places; one that does not synchronise, or does so by itself, stays as it is."""
-        rest = iter(states)
-        out: dict[Place, Any] = {}
-        for loader, name in places:
-            metric = self.parking.metrics.get(name)
-            if isinstance(metric, Metric) and metric.sync_on_compute:
-                out[loader, name] = next(rest)
-            elif metric is not None:
-                out[loader, name] = parts.get((loader, name)) or identity(metric)
-        return out
+        return self.ranks.merge(stage, table, parts)
 
     def _merge_loaders(self) -> None:
         for name in {name for _, name in self._merged}:
@@ -406,11 +375,11 @@ class Logbook:
                     key += entry.scope.suffix
                 self._callback[key] = item
                 self._fresh[key] = self.epoch
-                if entry.prog_bar and _is_scalar(item):
+                if entry.prog_bar and is_scalar(item):
                     self._bar[key] = item
                 if entry.to_logger:
                     row[key] = item
-                if _is_scalar(item):
+                if is_scalar(item):
                     self.results.setdefault(entry.scope.loader, {})[key] = item
                     if entry.to_logger:
                         self._logged[key] = item
@@ -438,13 +407,13 @@ class Logbook:
     def callback_metrics(self) -> dict[str, Any]:
         """All keys, as tensors; the step's value of a key while batches run, the epoch's once there is one."""
         live = {} if self.closing == "train" else self._live(_any, plain=True)
-        return {key: _tensor(value) for key, value in {**self._callback, **live}.items()}
+        return {key: as_tensor(value) for key, value in {**self._callback, **live}.items()}
 
     @property
     def logged_metrics(self) -> dict[str, Any]:
         """What goes to the loggers."""
         live = {} if self.closing == "train" else self._live(_to_logger)
-        return {key: _tensor(value) for key, value in {**self._logged, **live}.items()}
+        return {key: as_tensor(value) for key, value in {**self._logged, **live}.items()}
 
     @property
     def progress_bar_metrics(self) -> dict[str, float]:
@@ -466,34 +435,6 @@ class Logbook:
         return self._fresh.get(key) == self.epoch
 
 
-def floats(values: Mapping[str, Any]) -> dict[str, float]:
-    """Scalars as Python floats; those on a device in one transfer."""
-    tensors = {key: value for key, value in values.items() if isinstance(value, Tensor)}
-    if not tensors:
-        return dict(values)
-    on_mps = any(value.device.type == "mps" for value in tensors.values())
-    wide = torch.float32 if on_mps else torch.float64
-    read = torch.stack([value.detach().reshape(()).to(wide) for value in tensors.values()]).tolist()
-    numbers = dict(zip(tensors, read, strict=True))
-    return {key: numbers.get(key, value) for key, value in values.items()}
-
-
-def _settle(entries: Iterable[ScalarEntry]) -> None:
-    """Read what waits on a device, for all keys in one transfer."""
-    waiting = [(entry, [value.reshape(-1) for value, _ in entry.waiting]) for entry in entries if entry.waiting]
-    if not waiting:
-        return
-    flat = [part.double() if part.device.type != "mps" else part for _, parts in waiting for part in parts]
-    numbers = torch.cat(flat).tolist()
-    start = 0
-    for entry, parts in waiting:
-        rows = []
-        for part in parts:
-            rows.append(numbers[start : start + part.numel()])
-            start += part.numel()
-        entry.settle(rows)
-
-
 def _any(_: Entry) -> bool:
     return True
 
@@ -504,14 +445,6 @@ def _to_logger(entry: Entry) -> bool:
 
 def _to_bar(entry: Entry) -> bool:
     return entry.prog_bar
-
-
-def _is_scalar(value: Any) -> bool:
-    return (not isinstance(value, Tensor) and isinstance(value, int | float)) or (isinstance(value, Tensor) and value.numel() == 1)
-
-
-def _tensor(value: Any) -> Any:
-    return torch.tensor(value, dtype=torch.float32) if isinstance(value, int | float) else value
 
 
 def _check_flags(entry: Entry) -> None:

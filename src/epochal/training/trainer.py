@@ -5,24 +5,21 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.precision import Precision
 from lightning_fabric.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
-from lightning_fabric.strategies.single_device import SingleDeviceStrategy
-from torch import Tensor
 
 from epochal import check
 from epochal.training import data, optimizers, settings
 from epochal.training.callbacks.callback import Callback
 from epochal.training.callbacks.progress import ProgressBar, TQDMProgressBar
+from epochal.training.engine import Engine
 from epochal.training.evaluate import Evaluation, table
 from epochal.training.fit import Fit
-from epochal.training.history import History
 from epochal.training.hooks import Listeners, overridden
 from epochal.training.logbook import Logbook
 from epochal.training.loggers.csv import CSVLogger
@@ -33,7 +30,7 @@ STEPS = {"fit": "training_step", "validate": "validation_step", "test": "test_st
 CARRIED = ("current_epoch", "global_step", "batches_done", "should_stop")  # back from a process that was started for a run
 
 
-class Trainer:
+class Trainer(Engine):
     """Runs a :class:`LightningModule` on any number of devices, and logs what it logs.
 
     Flags are Lightning's. ``logger``: a logger, several, True or None for a :class:`CSVLogger` (the default for now) in
@@ -371,13 +368,13 @@ class Trainer:
             return None
         validation = Evaluation(self, module, "validate", data.named_loaders(loaders), source)
         self.val_limits = validation.limits(self.limit_val_batches, "limit_val_batches")
-        return validation
+        return validation if self.on_any_rank(any(self.val_limits)) else None
 
     def _sanity_check(self, validation: Evaluation) -> None:
         """A few batches of validation, so that its errors come before the training; nothing of it is kept."""
         steps = self.num_sanity_val_steps
         limits = [limit if steps == -1 else min(limit, steps) for limit in self.val_limits]
-        if not any(limits):
+        if not steps:
             return
         self.sanity_checking, self.logbook.silent, self.stage = True, True, "sanity_check"
         self.listeners.hook("on_sanity_check_start", module=False)()
@@ -430,229 +427,6 @@ class Trainer:
         for logger in self.logbook.loggers:
             if merged and self.enable_autolog_hparams:
                 logger.log_hyperparams(merged)
-
-    # --- what the loops ask for ------------------------------------------------------------------------------------------
-
-    def _place(self, module: LightningModule) -> None:
-        """Put the module on its device, in its wrapper, with its optimizers."""
-        self._wrapped = self.fabric.setup_module(module)
-        self.raw_optimizers, self.lr_scheduler_configs = optimizers.read(module.configure_optimizers())
-        self.optimizers = list(self.raw_optimizers)
-        if self.optimizers and not self.is_plain:
-            wrapped = self.fabric.setup_optimizers(*self.optimizers)
-            self.optimizers = list(wrapped) if isinstance(wrapped, tuple | list) else [wrapped]
-        if not module.automatic_optimization:
-            for optimizer in self.raw_optimizers:
-                optimizer.register_step_post_hook(self._count_step)
-
-    def _count_step(self, *_: Any) -> None:
-        self.global_step += 1
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether steps need neither a wrapper nor another precision: the bare module is called, the bare optimizer stepped."""
-        return isinstance(self.fabric.strategy, SingleDeviceStrategy) and self._is_full_precision
-
-    @property
-    def _is_full_precision(self) -> bool:
-        return type(self.fabric.strategy.precision) is Precision
-
-    def training_call(self) -> Callable[..., Any]:
-        """``training_step`` as the strategy needs it."""
-        assert self._module is not None
-        if isinstance(self.fabric.strategy, SingleDeviceStrategy):
-            return self.precise(self._module.training_step)
-        called: Callable[..., Any] = self._wrapped.training_step
-        return called
-
-    def precise(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """A step in the run's precision, by the bare module."""
-        if self._is_full_precision:
-            return step
-        precision = self.fabric.strategy.precision
-
-        def converted(*args: Any) -> Any:
-            args = precision.convert_input(args)
-            with precision.forward_context():
-                output = step(*args)
-            return precision.convert_output(output)
-
-        return converted
-
-    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Gradients, as the strategy and the precision need them."""
-        if self.is_plain:
-            loss.backward(*args, **kwargs)  # type: ignore[no-untyped-call]  # so it is in torch
-        else:
-            self.fabric.backward(loss, *args, model=self._wrapped, **kwargs)
-
-    def clip_gradients(self, optimizer: Any, value: float | None = None, algorithm: str | None = None) -> None:
-        """Clip by norm or by value; None clips nothing."""
-        if value is None:
-            return
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        if self.is_plain:
-            if algorithm == "value":
-                torch.nn.utils.clip_grad_value_(parameters, value)
-            else:
-                torch.nn.utils.clip_grad_norm_(parameters, value)
-        elif algorithm == "value":
-            self.fabric.clip_gradients(self._wrapped, optimizer, clip_val=value)
-        else:
-            self.fabric.clip_gradients(self._wrapped, optimizer, max_norm=value, error_if_nonfinite=False)
-
-    def unsynchronised(self, enabled: bool) -> AbstractContextManager[Any]:
-        """Accumulating batches need no exchange of gradients."""
-        if not enabled or self.world_size == 1:
-            return nullcontext()
-        context: AbstractContextManager[Any] = self.fabric.no_backward_sync(self._wrapped)
-        return context
-
-    def should_stop_now(self) -> bool:
-        """After a batch: enough steps, or somebody asked to stop and the minimum is reached."""
-        if self.max_steps != -1 and self.global_step >= self.max_steps:
-            return True
-        if not self.should_stop:
-            return False
-        return self.current_epoch + 1 >= (self.min_epochs or 0) and self.global_step >= (self.min_steps or 0)
-
-    @property
-    def has_schedulers(self) -> bool:
-        return bool(self.lr_scheduler_configs)
-
-    @property
-    def row_step(self) -> int:
-        """The x of an epoch's row: the last step in a fit, after it the number of all."""
-        return max(0, self.batches_done - (self.state == "fit"))
-
-    # --- what users read -------------------------------------------------------------------------------------------------
-
-    @property
-    def callback_metrics(self) -> dict[str, Any]:
-        """All logged keys, as tensors; what callbacks monitor."""
-        return self.logbook.callback_metrics
-
-    @property
-    def logged_metrics(self) -> dict[str, Any]:
-        """What goes to the loggers."""
-        return self.logbook.logged_metrics
-
-    @property
-    def progress_bar_metrics(self) -> dict[str, float]:
-        """What the progress bar shows."""
-        return self.logbook.progress_bar_metrics
-
-    @property
-    def history(self) -> History:
-        """Every logger row so far, as columns: ``trainer.history["val_loss"]``."""
-        return self.logbook.history
-
-    @property
-    def lightning_module(self) -> LightningModule | None:
-        return self._module
-
-    @property
-    def datamodule(self) -> Any:
-        return self._datamodule
-
-    @property
-    def model(self) -> Any:
-        """The module in its strategy's wrapper."""
-        return self._wrapped if self._wrapped is not None else self._module
-
-    @property
-    def logger(self) -> Any:
-        return self.loggers[0] if self.loggers else None
-
-    @property
-    def log_dir(self) -> str | None:
-        """Where the first logger writes."""
-        if not self.loggers:
-            return self.default_root_dir
-        found = getattr(self.logger, "log_dir", None) or getattr(self.logger, "save_dir", None)
-        return None if found is None else str(found)
-
-    @property
-    def device(self) -> torch.device:
-        return self.fabric.device
-
-    @property
-    def strategy(self) -> Any:
-        return self.fabric.strategy
-
-    @property
-    def accelerator(self) -> Any:
-        return self.fabric.accelerator
-
-    @property
-    def world_size(self) -> int:
-        return int(self.fabric.world_size)
-
-    @property
-    def global_rank(self) -> int:
-        return int(self.fabric.global_rank)
-
-    @property
-    def local_rank(self) -> int:
-        return int(self.fabric.local_rank)
-
-    @property
-    def node_rank(self) -> int:
-        return int(self.fabric.node_rank)
-
-    @property
-    def num_devices(self) -> int:
-        return self.world_size // self.num_nodes
-
-    @property
-    def num_nodes(self) -> int:
-        return int(getattr(self.fabric.strategy, "num_nodes", 1))
-
-    @property
-    def is_global_zero(self) -> bool:
-        return self.global_rank == 0
-
-    @property
-    def num_val_batches(self) -> list[float]:
-        return self.val_limits
-
-    @property
-    def progress_bar_callback(self) -> Any:
-        return next((callback for callback in self.callbacks if isinstance(callback, ProgressBar)), None)
-
-    @property
-    def training(self) -> bool:
-        return self.stage == "train"
-
-    @property
-    def validating(self) -> bool:
-        return self.stage == "validate"
-
-    @property
-    def testing(self) -> bool:
-        return self.stage == "test"
-
-    @property
-    def predicting(self) -> bool:
-        return self.stage == "predict"
-
-    @property
-    def evaluating(self) -> bool:
-        return self.stage in ("validate", "test")
-
-    @property
-    def interrupted(self) -> bool:
-        return self.state == "interrupted"
-
-    def print(self, *args: Any, **kwargs: Any) -> None:
-        """Print on rank 0, above the progress bar."""
-        if not self.is_global_zero:
-            return
-        bar = self.progress_bar_callback
-        if bar is not None:
-            bar.print(*args, **kwargs)
-        else:
-            print(*args, **kwargs)  # noqa: T201  # it is asked for
 
 
 def _in_process(fabric: Fabric, trainer: Trainer, verb: str, *rest: Any) -> bytes:  # noqa: ARG001  # Fabric's signature

@@ -1,0 +1,129 @@
+"""What the loops ask for: the module on its device, its optimizers, gradients; the hardware's work is Lightning Fabric's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.precision import Precision
+from lightning_fabric.strategies.single_device import SingleDeviceStrategy
+from torch import Tensor
+
+from epochal.training.facts import Facts
+from epochal.training.module import LightningModule
+from epochal.training.optimizers import SchedulerConfig, read
+
+
+class Engine(Facts):
+    """Places a module, and computes and clips gradients as the strategy and the precision need it."""
+
+    global_step: int
+    optimizers: list[Any]
+    raw_optimizers: list[Any]
+    lr_scheduler_configs: list[SchedulerConfig]
+    max_steps: int
+    min_steps: int | None
+    min_epochs: int | None
+    current_epoch: int
+    batches_done: int
+    should_stop: bool
+
+    def _place(self, module: LightningModule) -> None:
+        """Put the module on its device, in its wrapper, with its optimizers."""
+        self._wrapped = self.fabric.setup_module(module)
+        self.raw_optimizers, self.lr_scheduler_configs = read(module.configure_optimizers())
+        self.optimizers = list(self.raw_optimizers)
+        if self.optimizers and not self.is_plain:
+            wrapped = self.fabric.setup_optimizers(*self.optimizers)
+            self.optimizers = list(wrapped) if isinstance(wrapped, tuple | list) else [wrapped]
+        if not module.automatic_optimization:
+            for optimizer in self.raw_optimizers:
+                optimizer.register_step_post_hook(self._count_step)
+
+    def _count_step(self, *_: Any) -> None:
+        self.global_step += 1
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether steps need neither a wrapper nor another precision: the bare module is called, the bare optimizer stepped."""
+        return isinstance(self.fabric.strategy, SingleDeviceStrategy) and self._is_full_precision
+
+    @property
+    def _is_full_precision(self) -> bool:
+        return type(self.fabric.strategy.precision) is Precision
+
+    def training_call(self) -> Callable[..., Any]:
+        """``training_step`` as the strategy needs it."""
+        assert self._module is not None
+        if isinstance(self.fabric.strategy, SingleDeviceStrategy):
+            return self.precise(self._module.training_step)
+        called: Callable[..., Any] = self._wrapped.training_step
+        return called
+
+    def precise(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """A step in the run's precision, by the bare module."""
+        if self._is_full_precision:
+            return step
+        precision = self.fabric.strategy.precision
+
+        def converted(*args: Any) -> Any:
+            args = precision.convert_input(args)
+            with precision.forward_context():
+                output = step(*args)
+            return precision.convert_output(output)
+
+        return converted
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Gradients, as the strategy and the precision need them."""
+        if self.is_plain:
+            loss.backward(*args, **kwargs)  # type: ignore[no-untyped-call]  # so it is in torch
+        else:
+            self.fabric.backward(loss, *args, model=self._wrapped, **kwargs)
+
+    def clip_gradients(self, optimizer: Any, value: float | None = None, algorithm: str | None = None) -> None:
+        """Clip by norm or by value; None clips nothing."""
+        if value is None:
+            return
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if self.is_plain:
+            if algorithm == "value":
+                torch.nn.utils.clip_grad_value_(parameters, value)
+            else:
+                torch.nn.utils.clip_grad_norm_(parameters, value)
+        elif algorithm == "value":
+            self.fabric.clip_gradients(self._wrapped, optimizer, clip_val=value)
+        else:
+            self.fabric.clip_gradients(self._wrapped, optimizer, max_norm=value, error_if_nonfinite=False)
+
+    def unsynchronised(self, enabled: bool) -> AbstractContextManager[Any]:
+        """Accumulating batches need no exchange of gradients."""
+        if not enabled or self.world_size == 1:
+            return nullcontext()
+        context: AbstractContextManager[Any] = self.fabric.no_backward_sync(self._wrapped)
+        return context
+
+    def on_any_rank(self, fact: bool) -> bool:
+        """Whether something holds on any rank: what decides if all take part must be the same on all."""
+        if self.world_size == 1:
+            return fact
+        return bool(self.fabric.all_reduce(torch.tensor(float(fact), device=self.device), reduce_op="sum") > 0)
+
+    def should_stop_now(self) -> bool:
+        """After a batch: enough steps, or somebody asked to stop and the minimum is reached."""
+        if self.max_steps != -1 and self.global_step >= self.max_steps:
+            return True
+        if not self.should_stop:
+            return False
+        return self.current_epoch + 1 >= (self.min_epochs or 0) and self.global_step >= (self.min_steps or 0)
+
+    @property
+    def has_schedulers(self) -> bool:
+        return bool(self.lr_scheduler_configs)
+
+    @property
+    def row_step(self) -> int:
+        """The x of an epoch's row: the last step in a fit, after it the number of all."""
+        return max(0, self.batches_done - (self.state == "fit"))
