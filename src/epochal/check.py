@@ -77,6 +77,17 @@ def same_shape(metric: object, **inputs: Tensor) -> None:
         )
 
 
+def pair(metric: object, preds: Tensor, target: Tensor) -> None:
+    """``preds`` and ``target`` are tensors of real numbers and of one shape."""
+    if (
+        not (isinstance(preds, Tensor) and isinstance(target, Tensor) and preds.shape == target.shape)
+        or preds.is_complex()
+        or target.is_complex()
+    ):
+        same_shape(metric, preds=preds, target=target)
+        real(metric, preds=preds, target=target)
+
+
 def floating(metric: object, **inputs: Tensor) -> None:
     for name, tensor in inputs.items():
         if not tensor.is_floating_point():

@@ -77,6 +77,7 @@ class Metric(Operators, nn.Module):
     full_state_update: bool | None = None
     order_matters: ClassVar[bool] = False  # not a homomorphism: a window, the last value
     random: ClassVar[bool] = False
+    refuses: bool = False  # whether measure itself raises an IndexError for bad values, where a look at them is free
     _classic: ClassVar[bool] = False
     _version = 1  # of the state's schema; kept by ``state_dict`` in its metadata
 
@@ -340,7 +341,7 @@ class Metric(Operators, nn.Module):
         except IndexError:
             self.diagnose(*args, **kwargs)
             raise
-        if check.reads_values(self._device):
+        if not self.refuses and check.reads_values(self._device):
             try:
                 self.verify(state)
             except ValueError:

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class derived(Generic[T]):  # reads as a decorator
-    """An attribute that is computed when first asked for: ``functools.cached_property`` without its lock, which costs before 3.12."""
+    """An attribute that is computed when first asked for: ``functools.cached_property`` less the lock that it had before 3.12."""
 
     def __init__(self, function: Callable[[Any], T]) -> None:
         self.function, self.__doc__ = function, function.__doc__
@@ -33,9 +33,9 @@ def wide(x: Tensor) -> Tensor:
     return x.float() if x.device.type == "mps" else x.double()
 
 
-# Counts as a formula reads them: float64 tensors, or NumPy arrays where a look at values is free (a few numbers on the CPU, where an
-# operation of NumPy costs a third of torch's). Both know operators, slices, reshape, sum(axis), diagonal and @; the functions below
-# take either.
+# Counts as a formula reads them: float64 tensors, or NumPy arrays where a look at values is free (a few numbers on the CPU, where
+# an operation of NumPy costs a third of torch's). Both know operators, slices, reshape, sum(axis), diagonal and @; the functions
+# below take either.
 Numbers = Any
 TINY = 1e-300
 
@@ -84,16 +84,23 @@ _ONE = torch.ones((), dtype=torch.int64)
 def histogram(index: Tensor, size: int, weight: Tensor | None = None) -> Tensor:
     """How often each of ``0 .. size-1`` occurs in ``index``, as int64, without a wait for the device.
 
-    What is out of range is counted in the last bin; where a look at the values is free (:func:`epochal.check.reads_values`), it is an
-    IndexError.
+    What is out of range is counted in the last bin; where a look at the values is free (:func:`epochal.check.reads_values`), it
+    is an IndexError.
     """
     index = index if index.ndim == 1 else index.reshape(-1)
     one = _ONE if index.device.type == "cpu" else torch.ones_like(_ONE, device=index.device)
     counts = one.expand_as(index) if weight is None else weight.reshape(-1)
     bins = torch.zeros(size, dtype=torch.int64, device=index.device)
     if check.reads_values(index.device):
+        if weight is not None:
+            index = index.masked_fill(counts == 0, 0)  # what weighs nothing may be anywhere
         try:
             return bins.scatter_add_(0, index, counts)
         except RuntimeError:  # the CPU's scatter checks the range by itself
             raise IndexError(f"an index is not in 0 .. {size - 1}") from None
-    return bins.scatter_add(0, index.clamp(-1, size - 1).remainder(size), counts)
+    return bins.scatter_add(0, within(index, size), counts)
+
+
+def within(index: Tensor, size: int) -> Tensor:
+    """Indices, those out of range as the last one."""
+    return index.clamp(-1, size - 1).remainder(size)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from epochal import check
 from epochal.classification.outcomes import Counts, GivenCounts
-from epochal.classification.tasks import BAD_PREDICTION, CODES, Binary, Cells, MulticlassCorrect, Multilabel, Task, is_scores
-from epochal.numeric import numbers, stack, where
+from epochal.classification.tasks import Binary, Cells, MulticlassCorrect, Multilabel, Task, Thresholded, is_scores
+from epochal.numeric import numbers, stack, where, within
 
 KINDS = ("", "binary scores", "scores of {} labels", "scores of {} classes", "integer labels")
 UNDECIDED = (2**62, 0)
@@ -31,8 +31,7 @@ class Inferred(Task):
     ignore_index: int | None = None
     logits: bool | None = None
     one_class_each = None
-    good = 2 * CODES
-    cells = BAD_PREDICTION + 1 + MulticlassCorrect.cells  # those of a thresholded task, then right and wrong
+    cells = Thresholded.cells + MulticlassCorrect.cells  # those of a thresholded task, then right and wrong
     valid = "valid labels"
 
     def decide(self, metric: Any, preds: Tensor, target: Tensor) -> tuple[int, int]:
@@ -54,10 +53,10 @@ class Inferred(Task):
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
         kind, size = self.decide(metric, preds, target)
         index, weight = self.task(kind, size).encode(metric, preds, target)
-        return Cells(index.flatten(1) + (BAD_PREDICTION + 1 if kind > 2 else 0), weight)
+        return Cells(index + Thresholded.cells if kind > 2 else within(index, Thresholded.cells), weight)
 
     def faults(self, table: Tensor) -> Tensor:
-        return torch.cat([table[self.good : BAD_PREDICTION + 1], table[BAD_PREDICTION + 1 + MulticlassCorrect.good :]])
+        return torch.cat([Binary().faults(table[: Thresholded.cells]), table[-1:]])
 
     def decision(self, metric: Any, preds: Tensor, target: Tensor) -> Tensor:
         kind, size = self.decide(metric, preds, target)
@@ -84,8 +83,8 @@ class Inferred(Task):
     def counts_of(self, table: Tensor, decision: Tensor) -> Counts:
         """Of shape (2,): what was counted as yes or no, and as one of several classes; one of the two is empty."""
         kind, classes = numbers(decision[1] >> 32), numbers(decision[1] & 0xFFFFFFFF)
-        first = Binary().counts(table[: BAD_PREDICTION + 1])
-        cells = numbers(table[BAD_PREDICTION + 1 : BAD_PREDICTION + 3])
+        first = Binary().counts(table[: Thresholded.cells])
+        cells = numbers(table[Thresholded.cells : -1])
         right, samples = cells[1], cells.sum()
         second = (right, samples, samples, where(kind > 2, samples * classes, samples))
         return GivenCounts(

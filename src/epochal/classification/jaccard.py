@@ -33,6 +33,7 @@ class JaccardIndex(Score):
         average: str | None = "macro",
         ignore_index: int | None = None,
         validate_args: bool = True,
+        *,
         zero_division: float = 0,
         **kwargs: Any,
     ) -> Any:

@@ -54,7 +54,7 @@ class GivenCounts(Counts):
             self.total = total
 
     @derived
-    def total(self) -> Numbers:  # type: ignore[override]
+    def total(self) -> Numbers:
         """Of one class each: the sum of their true numbers."""
         return self.true.sum(-1, keepdims=True)
 

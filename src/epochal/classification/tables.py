@@ -19,14 +19,14 @@ from epochal import check
 from epochal.classification.inferred import UNDECIDED, Inferred
 from epochal.classification.tasks import Cells, Task
 from epochal.metric import Metric, MetricOptions, State
-from epochal.numeric import histogram
+from epochal.numeric import histogram, within
 
 GLOBAL, SAMPLEWISE = "global", "samplewise"
 
 
 def tally(cells: Cells, task: Task, multidim_average: str) -> Tensor:
     """The tables of each label and sample, int64: (labels, cells), (samples, cells) or (samples, labels, cells)."""
-    index, weight = cells
+    index, weight = within(cells[0], task.cells), cells[1]
     shape: tuple[int, ...] = (task.cells,)
     if task.groups:
         index = index + torch.arange(task.groups, device=index.device).unsqueeze(1) * task.cells
@@ -56,6 +56,7 @@ class TableMetric(Metric):
         check.choice(self, "multidim_average", multidim_average, (GLOBAL, SAMPLEWISE))
         plain = not task.groups and multidim_average == GLOBAL  # one table for all
         self.__dict__.update(task=task, multidim_average=multidim_average, validate_args=validate_args, plain=plain)
+        self.__dict__["refuses"] = plain and task.strict and validate_args
         if multidim_average == SAMPLEWISE:
             self.add_state("table", [], dist_reduce_fx="cat")
         else:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from epochal import check
 from epochal.classification.outcomes import Counts, GivenCounts, MatrixCounts, ThresholdedCounts
-from epochal.numeric import Numbers, numbers, stack, where
+from epochal.numeric import Numbers, numbers, stack, where, within
 
 
 class Cells(NamedTuple):
@@ -42,8 +42,13 @@ def _rows(labels: Tensor) -> Tensor:
     return labels.flatten(1) if labels.ndim > 1 else labels.reshape(-1, 1)
 
 
-def kept(target: Tensor, ignore_index: int | None) -> Tensor | None:
-    return None if ignore_index is None else (target != ignore_index).long()
+def valid_target(target: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor | None]:
+    """Target as int64 and its weight; what is ignored is a valid label without weight."""
+    target = target if target.dtype == torch.int64 else target.long()
+    if ignore_index is None:
+        return target, None
+    ignored = target == ignore_index
+    return target.masked_fill(ignored, 0), (~ignored).long()
 
 
 def is_scores(preds: Tensor) -> bool:
@@ -53,8 +58,8 @@ def is_scores(preds: Tensor) -> bool:
 class Task:
     """The common part: the shape of a table, and where its spare cells are."""
 
-    cells: int  # of one table
-    good: int  # the first ``good`` of them are pairs of valid labels; behind them bad targets, then bad predictions
+    cells: int  # of one table; the last is spare: no pair of valid labels falls into it, everything out of range does
+    strict = False  # whether all that is bad is out of range, so that the histogram by itself refuses it
     groups: int | None = None  # tables side by side, one for each label
     one_class_each: bool | None = False  # whether a sample has one class of several; None: both in a table
     ignore_index: int | None
@@ -71,7 +76,7 @@ class Task:
 
     def faults(self, table: Tensor) -> Tensor:
         """The spare cells."""
-        return table[-1] if self.cells - self.good == 1 and table.ndim == 1 else table[..., self.good :]
+        return table[..., -1]
 
     def diagnose(self, metric: Any, preds: Tensor, target: Tensor) -> None:
         """Name the values that are bad, for a message: looks at them."""
@@ -100,7 +105,8 @@ class Task:
 
 POSITIVE, POSITIVE_LOGIT, OUTSIDE = 1, 2, 4  # the bits of a prediction's code
 CODES = 8
-BAD_PREDICTION = 3 * CODES  # beyond the rows of target 0, target 1 and a bad target
+COLUMNS = CODES + 1  # a row for each target; its last column is spare
+NOWHERE = -(2**40)  # out of range whatever is added to it
 
 
 @lru_cache(maxsize=256)
@@ -115,7 +121,7 @@ def _edges(threshold: float, logits: bool | None, dtype: torch.dtype, device: to
         above = [i > 0 and low >= edge for edge in (probability, logit)]
         outside = high <= -tolerance or low >= 1 + tolerance
         codes.append(above[0] * POSITIVE + above[1] * POSITIVE_LOGIT + outside * OUTSIDE)
-    return torch.tensor(edges, dtype=dtype, device=device), torch.tensor([*codes, BAD_PREDICTION], device=device)
+    return torch.tensor(edges, dtype=dtype, device=device), torch.tensor([*codes, NOWHERE], device=device)
 
 
 READINGS = np.array(
@@ -131,30 +137,32 @@ def _readings(like: Numbers) -> Numbers:
 class Thresholded(Task):
     """What binary and multilabel tasks share: yes or no, by a threshold."""
 
-    cells, good = BAD_PREDICTION + 1, 2 * CODES
+    cells = 2 * COLUMNS
     threshold: float
     logits: bool | None
     valid = "labels 0 and 1"
 
     def check(self, metric: Any, preds: Tensor, target: Tensor) -> None:
-        check.same_shape(metric, preds=preds, target=target)
+        check.pair(metric, preds, target)
         check.integers(metric, target=target)
-        check.real(metric, preds=preds)
 
     def codes(self, preds: Tensor) -> Tensor:
         if not is_scores(preds):
             label = in_range(preds, 2)
-            return (label * (POSITIVE | POSITIVE_LOGIT)).masked_fill_(label == 2, BAD_PREDICTION)
+            return (label * (POSITIVE | POSITIVE_LOGIT)).masked_fill_(label == 2, NOWHERE)
         edges, codes = _edges(self.threshold, self.logits, preds.dtype, preds.device)
         interval = torch.bucketize(preds.detach() if preds.requires_grad else preds, edges)
         return codes[interval.masked_fill_(preds != preds, codes.shape[0] - 1)]  # NaN alone differs from itself
 
     def pairs(self, preds: Tensor, target: Tensor) -> Cells:
-        index = torch.add(self.codes(preds), in_range(target, 2), alpha=CODES).clamp(max=BAD_PREDICTION)
-        return Cells(index, kept(target, self.ignore_index))
+        target, weight = valid_target(target, self.ignore_index)
+        return Cells(torch.add(self.codes(preds), target, alpha=COLUMNS), weight)
+
+    def faults(self, table: Tensor) -> Tensor:
+        return table[..., CODES::COLUMNS]
 
     def counts(self, table: Tensor) -> ThresholdedCounts:
-        pairs = numbers(table[..., : self.good]).reshape(*table.shape[:-1], 2, CODES)
+        pairs = numbers(table).reshape(*table.shape[:-1], 2, COLUMNS)[..., :CODES]
         pairs = pairs @ _readings(pairs)  # (..., 2 targets, 4)
         if self.logits is not None:  # both readings are the one that was asked for
             return ThresholdedCounts(pairs[..., 0], pairs[..., 3])
@@ -175,6 +183,7 @@ def _check_threshold(task: str, threshold: float, logits: bool | None) -> None:
 class Binary(Thresholded):
     """Two classes: preds and target of one shape (N, ...)."""
 
+    strict = True
     threshold: float = 0.5
     ignore_index: int | None = None
     logits: bool | None = None
@@ -259,14 +268,6 @@ class Multiclass(Task):
             label = torch.where(among, target, label)
         return label, top != top  # the maximum of a row with NaN is NaN, which alone differs from itself
 
-    def true(self, target: Tensor) -> Cells:
-        """Target as int64 and its weight; what is ignored is a valid label without weight."""
-        target = target if target.dtype == torch.int64 else target.long()
-        if self.ignore_index is None:
-            return Cells(target, None)
-        ignored = target == self.ignore_index
-        return Cells(target.masked_fill(ignored, 0), (~ignored).long())
-
     def _fits(self, preds: Tensor, target: Tensor) -> bool:
         if not isinstance(preds, Tensor) or not isinstance(target, Tensor) or target.is_floating_point() or target.is_complex():
             return False
@@ -308,25 +309,25 @@ class Multiclass(Task):
 
 @dataclass(frozen=True)
 class MulticlassMatrix(Multiclass):
-    """Counted as the whole confusion matrix, row by row, and a spare cell."""
+    """Counted as the whole confusion matrix, row by row; the last column is spare."""
 
-    @cached_property
-    def good(self) -> int:  # type: ignore[override]
-        return self.num_classes**2
+    strict = True
 
     @cached_property
     def cells(self) -> int:  # type: ignore[override]
-        return self.num_classes**2 + 1
+        return self.num_classes * (self.num_classes + 1)
 
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
         label, bad = self.predicted(metric, preds, target)
-        plain = self.ignore_index is None and target.dtype is torch.int64
-        true, weight = (target, None) if plain else self.true(target)
-        index = torch.add(label, true, alpha=self.num_classes)  # out of range where target is: the histogram takes care of it
-        return Cells(index.masked_fill_(bad, self.good), weight)
+        true, weight = valid_target(target, self.ignore_index)
+        index = torch.add(label, true, alpha=self.num_classes + 1)  # out of range where target is
+        return Cells(index.masked_fill_(bad, NOWHERE), weight)
+
+    def faults(self, table: Tensor) -> Tensor:
+        return table[self.num_classes :: self.num_classes + 1]
 
     def matrix(self, table: Tensor) -> Numbers:
-        return numbers(table[: self.good]).reshape(self.num_classes, self.num_classes)
+        return numbers(table).reshape(self.num_classes, self.num_classes + 1)[:, :-1]
 
     def counts(self, table: Tensor) -> Counts:
         return MatrixCounts(self.matrix(table))
@@ -338,17 +339,13 @@ class MulticlassMargins(Multiclass):
     classes."""
 
     @cached_property
-    def good(self) -> int:  # type: ignore[override]
-        return 3 * self.num_classes + 1  # one for what is not on the diagonal
-
-    @cached_property
     def cells(self) -> int:  # type: ignore[override]
-        return self.good + 1
+        return 3 * self.num_classes + 2  # one for what is not on the diagonal, one spare
 
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
-        classes, wrong, spare = self.num_classes, self.good - 1, self.good
+        classes, wrong, spare = self.num_classes, self.cells - 2, self.cells - 1
         label, bad = self.predicted(metric, preds, target)
-        true, weight = self.true(target)
+        true, weight = valid_target(target, self.ignore_index)
         label, bad, true = _rows(label), _rows(bad), in_range(_rows(true), classes)
         both = (true + 2 * classes).masked_fill_(true != label, wrong)
         index = torch.cat([true.masked_fill(true == classes, spare), (label + classes).masked_fill_(bad, spare), both], 1)
@@ -364,8 +361,8 @@ class MulticlassCorrect(Multiclass):
     """Counted as right or wrong: all that a micro average of one label per sample needs, also where the classes are not known."""
 
     num_classes: int = 0  # 0: not known
-    good = 2
-    cells = 3
+    cells = 3  # wrong, right, spare
+    strict = True
 
     def __post_init__(self) -> None:
         check.whole("Multiclass task", "top_k", self.top_k, 1)
@@ -383,10 +380,10 @@ class MulticlassCorrect(Multiclass):
         if not self.num_classes:
             known = replace(self, num_classes=preds.shape[1] if preds.ndim == target.ndim + 1 else 2**62)
         label, bad = known.predicted(metric, preds, target)
-        true, weight = known.true(target)
-        true, label = in_range(true, known.num_classes), _rows(label)
-        right = (_rows(true) == label).long()
-        return Cells(right.masked_fill_(_rows(bad) | (_rows(true) == known.num_classes), self.good), weight)
+        true, weight = valid_target(target, self.ignore_index)
+        true = in_range(true, known.num_classes)
+        right = (true == label).long().masked_fill_(bad | (true == known.num_classes), NOWHERE)
+        return Cells(_rows(right), weight)
 
     def counts(self, table: Tensor) -> Counts:
         cells = numbers(table[..., :2])
@@ -404,9 +401,9 @@ class MulticlassExact(MulticlassCorrect):
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
         cells, weight = super().encode(metric, preds, target)
         if weight is None:
-            return Cells(_worst(cells), None)
+            return Cells(cells if cells.shape[1] == 1 else cells.amin(1, keepdim=True), None)
         weight = _rows(weight)
-        return Cells(_worst(cells.masked_fill(weight == 0, 1)), weight.amax(1, keepdim=True))  # what is ignored is not wrong
+        return Cells(cells.masked_fill(weight == 0, 1).amin(1, keepdim=True), weight.amax(1, keepdim=True))
 
     def matches(self, table: Tensor) -> tuple[Numbers, Numbers]:
         """How many are right, of how many."""
@@ -414,49 +411,47 @@ class MulticlassExact(MulticlassCorrect):
         return cells[..., 1], cells.sum(-1)
 
 
-def _worst(cells: Tensor) -> Tensor:
-    """The cell of a sample: spare if any of its own is, else wrong if any is."""
-    if cells.shape[1] == 1:
-        return cells
-    return cells.amin(1, keepdim=True).masked_fill_((cells == MulticlassCorrect.good).any(1, keepdim=True), MulticlassCorrect.good)
+@lru_cache(maxsize=16)
+def _verdicts(device: torch.device) -> Tensor:
+    """Of each cell of a thresholded task: whether it is wrong as a probability, wrong as a logit, outside of [0, 1], and spare."""
+    verdicts = []
+    for cell in range(Thresholded.cells):
+        target, code = divmod(cell, COLUMNS)
+        wrong = [bool(code & bit) != bool(target) for bit in (POSITIVE, POSITIVE_LOGIT)]
+        verdicts.append([*wrong, bool(code & OUTSIDE), False] if code < CODES else [False, False, False, True])
+    return torch.tensor(verdicts, dtype=torch.int64, device=device)
 
 
 @lru_cache(maxsize=16)
-def _verdicts(labels: int, device: torch.device) -> Tensor:
-    """Of each pair of codes, in digits of base labels + 1: whether it is wrong as a probability, as a logit, outside of [0, 1]."""
-    base = labels + 1
-    verdicts = []
-    for cell in range(BAD_PREDICTION + 1):
-        target, code = divmod(cell, CODES)
-        wrong = [bool(code & bit) != bool(target) for bit in (POSITIVE, POSITIVE_LOGIT)]
-        verdicts.append(wrong[0] + wrong[1] * base + bool(code & OUTSIDE) * base**2 if cell < 2 * CODES else base**3)
-    return torch.tensor(verdicts, device=device)
+def _digits(device: torch.device) -> Tensor:
+    return torch.tensor([1, 2, 4, NOWHERE], device=device)
 
 
 @dataclass(frozen=True)
 class MultilabelExact(Multilabel):
-    """Right if all labels are; the cells say so of both readings, and whether a score lay outside of [0, 1]."""
+    """The verdicts on a set of labels: whether any is wrong, read as a probability or as a logit, and any outside of [0, 1]."""
 
-    good = 8
     cells = 9
+    strict = True
 
     @property
     def groups(self) -> None:  # type: ignore[override]
         return None
 
+    def faults(self, table: Tensor) -> Tensor:
+        return table[..., -1]
+
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
         cells, weight = super().encode(metric, preds, target)  # (N, labels, X)
-        verdicts = _verdicts(self.num_labels, cells.device)[cells]
+        verdicts = _verdicts(cells.device)[within(cells, Thresholded.cells)]
         if weight is not None:
             weight = weight.view(cells.shape)
-            verdicts, weight = verdicts * weight, weight.amax(1)
-        wrong, base = verdicts.sum(1), self.num_labels + 1
-        right = (wrong % base == 0).long() + 2 * (wrong // base % base == 0) + 4 * (wrong // base**2 % base > 0)
-        return Cells(right.masked_fill_(wrong >= base**3, self.good), weight)
+            verdicts, weight = verdicts * weight.unsqueeze(-1), weight.amax(1)
+        return Cells((verdicts.amax(1) * _digits(cells.device)).sum(-1), weight)
 
     def matches(self, table: Tensor) -> tuple[Numbers, Numbers]:
         """How many are right, of how many."""
-        cells = numbers(table[..., : self.good])
+        cells = numbers(table[..., :-1])
         as_logits = (cells[..., 4:] * (self.logits is None)).sum() > 0
-        right = where(as_logits, cells[..., 2] + cells[..., 3] + cells[..., 6] + cells[..., 7], cells[..., 1::2].sum(-1))
+        right = where(as_logits, cells[..., 0] + cells[..., 1] + cells[..., 4] + cells[..., 5], cells[..., ::2].sum(-1))
         return right, cells.sum(-1)

@@ -42,8 +42,7 @@ class MeanSquaredError(Metric):
 
     def measure(self, preds: Tensor, target: Tensor) -> State:
         """The sum of squared differences, and their number."""
-        check.same_shape(self, preds=preds, target=target)
-        check.real(self, preds=preds, target=target)
+        check.pair(self, preds, target)
         error = wide(preds) - wide(target)  # in float64: half precision and integers would overflow
         if self.num_outputs == 1:
             error = error.reshape(-1)
