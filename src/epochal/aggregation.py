@@ -345,8 +345,8 @@ def _sum(x: Tensor) -> Tensor:
 
 
 def _greatest(x: Tensor) -> Tensor:
-    return x.amax() if x.numel() else x.new_full((), -torch.inf, dtype=torch.float64)
+    return wide(x.amax()) if x.numel() else x.new_full((), -torch.inf, dtype=torch.float64)
 
 
 def _least(x: Tensor) -> Tensor:
-    return x.amin() if x.numel() else x.new_full((), torch.inf, dtype=torch.float64)
+    return wide(x.amin()) if x.numel() else x.new_full((), torch.inf, dtype=torch.float64)
