@@ -348,3 +348,27 @@ def test_a_step_over_all_processes(pair):
         assert float(values["also"]) == pytest.approx(sum(errors) / 6)
         assert float(values["mine"]) == pytest.approx(errors[rank])
         assert taken == 2
+
+
+def eight(rank, size):
+    from epochal import classification
+
+    names = ("Accuracy", "Precision", "Recall", "F1Score", "Specificity", "ConfusionMatrix", "CohenKappa", "MatthewsCorrCoef")
+    collection = MetricCollection([getattr(classification, f"Multiclass{name}")(4) for name in names])
+    generator = torch.Generator().manual_seed(rank)
+    preds, target = (torch.randint(4, (5 + 20 * rank,), generator=generator) for _ in range(2))
+    collection.update(preds, target)
+    return *counted(collection.compute), collection.compute_groups, preds, target
+
+
+def test_eight_of_one_table_over_processes(pair):
+    from sklearn import metrics
+
+    answers = pair.run(eight)
+    preds, target = (torch.cat([answer[i] for answer in answers]).numpy() for i in (3, 4))
+    for values, taken, groups, *_ in answers:
+        assert taken == 2
+        assert len(groups) == 1
+        assert float(values["MulticlassF1Score"]) == pytest.approx(metrics.f1_score(target, preds, average="macro"), rel=1e-6)
+        assert float(values["MulticlassCohenKappa"]) == pytest.approx(metrics.cohen_kappa_score(target, preds), rel=1e-5)
+        assert values["MulticlassConfusionMatrix"].tolist() == metrics.confusion_matrix(target, preds).tolist()
