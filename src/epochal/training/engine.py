@@ -109,7 +109,8 @@ class Engine(Facts):
         """Whether something holds on any rank: what decides if all take part must be the same on all."""
         if self.world_size == 1:
             return fact
-        return bool(self.fabric.all_reduce(torch.tensor(float(fact), device=self.device), reduce_op="sum") > 0)
+        count = self.fabric.all_reduce(torch.tensor(float(fact), device=self.device), reduce_op="sum")
+        return bool(torch.as_tensor(count) > 0)
 
     def should_stop_now(self) -> bool:
         """After a batch: enough steps, or somebody asked to stop and the minimum is reached."""

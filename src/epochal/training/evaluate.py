@@ -45,7 +45,7 @@ class Evaluation:
         self.on_batch_end = listeners.hook(f"on_{infix}_batch_end", keep)
         self.per_loader = [(f"on_{infix}_batch_start", self.on_batch_start), (f"on_{infix}_batch_end", self.on_batch_end)]
         step = getattr(self.module, f"{infix}_step")
-        self.step = Hook(self.book, f"{infix}_step", [step_call(self.trainer.precise(step), step)])
+        self.step = Hook(self.book, f"{infix}_step", [step_call(self.trainer.precise(step), step, len(self.loaders) > 1)])
         self.per_loader.append((f"{infix}_step", self.step))
         self.step_end = Hook(self.book, f"{infix}_step_end", [])
         if hasattr(self.module, f"{infix}_step_end"):
@@ -68,8 +68,8 @@ class Evaluation:
         outer = book.step, book.scope
         self._into_evaluation()
         context = torch.inference_mode if self.trainer.inference_mode else torch.no_grad
+        book.begin_stage(stage, fresh=True)  # outside of inference mode, which makes tensors that training cannot change
         with context():
-            book.begin_stage(stage, fresh=True)
             self.on_start()
             self.on_epoch_start()
             self.outputs, self.predictions = [], []
@@ -82,7 +82,7 @@ class Evaluation:
             if stage != "predict":
                 book.close_hooks(stage, self.trainer.row_step)
             self.on_end()
-            results = book.end_stage(fresh=True, loaders=len(self.loaders))
+        results = book.end_stage(fresh=True, loaders=len(self.loaders))
         self._out_of_evaluation(modes)
         return results
 

@@ -68,7 +68,7 @@ class Fit:
     def _choose_step(self) -> None:
         trainer, module = self.trainer, self.module
         self.own = {name: getattr(module, name) for name in OWN if overridden(module, name, LightningModule)}
-        self.training_step = step_call(trainer.training_call(), module.training_step)
+        self.training_step = step_call(trainer.training_call(), module.training_step, several=False)
         if not module.automatic_optimization:
             self.step: Callable[[Any, int], Any] = self.manual_step
             return
@@ -178,7 +178,7 @@ class Fit:
         outputs = self.training_step(batch, batch_idx, 0)
         if self.step_end:
             outputs = self.step_end(outputs)
-        loss = outputs if type(outputs) is Tensor else self.loss_of(outputs)
+        loss = outputs if type(outputs) is Tensor and outputs.requires_grad else self.loss_of(outputs)
         if loss is None:
             return None
         optimizer = self.optimizer

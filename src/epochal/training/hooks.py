@@ -108,18 +108,18 @@ def overridden(owner: Any, name: str, base: type) -> bool:
 
 
 def takes(function: Callable[..., Any]) -> tuple[int, set[str], bool]:
-    """How many positional arguments a hook takes, their names, and whether it takes any number."""
+    """How many positional arguments a hook needs, the names of all, and whether it takes any number."""
     parameters = inspect.signature(function).parameters.values()
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     names = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    return len(positional), names, any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    return len([p for p in positional if p.default is p.empty]), names, any(p.kind is p.VAR_POSITIONAL for p in parameters)
 
 
-def step_call(step: Callable[..., Any], signature: Callable[..., Any]) -> Callable[[Any, int, int], Any]:
-    """A step as ``call(batch, batch_idx, dataloader_idx)``, whichever of these its author wrote down."""
-    _, names, anything = takes(signature)
-    if "dataloader_idx" in names or anything:
+def step_call(step: Callable[..., Any], signature: Callable[..., Any], several: bool) -> Callable[[Any, int, int], Any]:
+    """A step as ``call(batch, batch_idx, dataloader_idx)``, whichever of these its author wrote down; ``several`` loaders."""
+    needed, names, anything = takes(signature)
+    if "dataloader_idx" in names or needed >= 3 or (anything and several):
         return step
-    if "batch_idx" in names or takes(signature)[0] >= 2:
+    if "batch_idx" in names or needed == 2 or anything:
         return lambda batch, batch_idx, _: step(batch, batch_idx)
     return lambda batch, _, __: step(batch)

@@ -1,0 +1,78 @@
+"""CSVLogger: a file that always parses, whose rows cost the same however many there are."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import fsspec
+import pytest
+
+from epochal.training.loggers import CSVLogger
+
+
+def read(address: str) -> list[dict[str, str]]:
+    with fsspec.open(address, "r") as file:
+        return list(csv.DictReader(io.StringIO(file.read())))
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_rows_are_written_and_appended(tmp_path, remote):
+    root = "memory://logs" if remote else str(tmp_path)
+    logger = CSVLogger(root, name=f"run{remote}")
+    for step in range(3):
+        logger.log_metrics({"b": 0.5 * step, "a": 1.0, "epoch": 0}, step)
+        logger.save()
+    assert read(logger.path) == [{"a": "1.0", "b": str(0.5 * step), "epoch": "0", "step": str(step)} for step in range(3)]
+
+
+def test_rows_are_held_until_they_are_due(tmp_path):
+    logger = CSVLogger(tmp_path, flush_logs_every_n_steps=3)
+    for step in range(2):
+        logger.log_metrics({"a": 1.0}, step)
+    assert not (tmp_path / "lightning_logs").exists()
+    logger.log_metrics({"a": 1.0}, 2)
+    assert len(read(logger.path)) == 3
+
+
+def test_rows_are_written_after_a_while(tmp_path, monkeypatch):
+    logger = CSVLogger(tmp_path)
+    monkeypatch.setattr(CSVLogger, "HOLD", -1.0)
+    logger.log_metrics({"a": 1.0}, 0)
+    assert len(read(logger.path)) == 1
+
+
+def test_a_late_key_widens_the_file_once_at_save(tmp_path, monkeypatch):
+    logger = CSVLogger(tmp_path, flush_logs_every_n_steps=1)
+    written = []
+    original = CSVLogger._write_wide
+    monkeypatch.setattr(CSVLogger, "_write_wide", lambda self, rows: (written.append(len(rows)), original(self, rows)))
+    logger.log_metrics({"a": 1.0}, 0)
+    for step in range(1, 5):
+        logger.log_metrics({"a": 1.0, f"late{step}": 2.0}, step)
+        assert [row["a"] for row in read(logger.path)] == ["1.0"]  # it parses at any time
+    logger.save()
+    logger.save()
+    assert written == [1, 5]
+    rows = read(logger.path)
+    assert list(rows[0]) == ["a", "late1", "late2", "late3", "late4", "step"]
+    assert [row["late4"] for row in rows] == ["", "", "", "", "2.0"]
+    logger.log_metrics({"a": 3.0}, 5)
+    assert read(logger.path)[-1]["a"] == "3.0"
+
+
+def test_versions_count_up_and_prefixes_are_joined(tmp_path):
+    for expected in range(2):
+        logger = CSVLogger(tmp_path, name="x", prefix="p")
+        assert logger.version == expected
+        logger.log_metrics({"a": 1.0}, 0)
+        logger.finalize("success")
+    assert list(read(str(tmp_path / "x/version_1/metrics.csv"))[0]) == ["p-a", "step"]
+    assert CSVLogger(tmp_path, version="mine").log_dir.endswith("/mine")
+
+
+def test_names_with_commas_are_quoted(tmp_path):
+    logger = CSVLogger(tmp_path)
+    logger.log_metrics({'a,"b"': 1.0}, 0)
+    logger.save()
+    assert read(logger.path) == [{'a,"b"': "1.0", "step": "0"}]

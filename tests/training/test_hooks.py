@@ -1,0 +1,234 @@
+"""Hooks, old and new: their order, their arguments, and how near the loop is to the user's code."""
+
+from __future__ import annotations
+
+import traceback
+
+import pytest
+import torch
+
+import epochal.training as pl
+from epochal.training.hooks import RULES
+from tests.training.toys import Model, Rows, loader, trainer
+
+HOOKS = """
+    prepare_data setup configure_model configure_optimizers on_fit_start on_sanity_check_start
+    on_validation_model_eval on_validation_start on_validation_epoch_start on_validation_batch_start validation_step
+    on_validation_batch_end on_validation_epoch_end on_validation_end on_sanity_check_end on_train_start
+    on_train_epoch_start on_train_batch_start training_step on_before_zero_grad on_before_backward on_after_backward
+    on_before_optimizer_step on_train_batch_end on_train_epoch_end on_train_end on_fit_end teardown
+""".split()  # noqa: SIM905  # one per line would be a page
+
+
+def recorder(base, calls, who):
+    def record(name):
+        original = getattr(base, name, None)
+
+        def hook(self, *args, **kwargs):
+            calls.append(f"{who}{name}")
+            return original(self, *args, **kwargs) if original else None
+
+        return hook
+
+    return type("Recording", (base,), {name: record(name) for name in HOOKS if hasattr(base, name)})
+
+
+VALIDATION = [
+    "on_validation_model_eval", "CB.on_validation_start", "on_validation_start", "CB.on_validation_epoch_start",
+    "on_validation_epoch_start", "CB.on_validation_batch_start", "on_validation_batch_start", "validation_step",
+    "CB.on_validation_batch_end", "on_validation_batch_end", "CB.on_validation_epoch_end", "on_validation_epoch_end",
+    "CB.on_validation_end", "on_validation_end",
+]  # fmt: skip
+
+
+def test_the_order_of_a_fit_is_lightnings():
+    calls: list[str] = []
+    module = recorder(Model, calls, "")()
+    trainer(callbacks=[recorder(pl.Callback, calls, "CB.")()], num_sanity_val_steps=1).fit(module, loader(8, 8), loader(8, 8))
+    assert calls == [
+        "prepare_data", "CB.setup", "setup", "configure_model", "configure_optimizers", "CB.on_fit_start", "on_fit_start",
+        "CB.on_sanity_check_start", *VALIDATION, "CB.on_sanity_check_end",
+        "CB.on_train_start", "on_train_start", "CB.on_train_epoch_start", "on_train_epoch_start",
+        "CB.on_train_batch_start", "on_train_batch_start", "training_step", "CB.on_before_zero_grad", "on_before_zero_grad",
+        "CB.on_before_backward", "on_before_backward", "CB.on_after_backward", "on_after_backward",
+        "CB.on_before_optimizer_step", "on_before_optimizer_step", "CB.on_train_batch_end", "on_train_batch_end",
+        *VALIDATION, "CB.on_train_epoch_end", "on_train_epoch_end", "CB.on_train_end", "on_train_end",
+        "CB.on_fit_end", "on_fit_end", "CB.teardown", "teardown",
+    ]  # fmt: skip
+
+
+def test_callbacks_that_watch_come_after_the_modules_own_and_see_its_values():
+    seen = []
+
+    class Watches(pl.Callback):
+        monitors = True
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            seen.append(trainer.callback_metrics["x"].item())
+
+    class Logs(Model):
+        def on_train_epoch_end(self):
+            self.log("x", 4.0)
+
+    trainer(callbacks=Watches()).fit(Logs(), loader())
+    assert seen == [4.0]
+
+
+class Legacy(Model):
+    """The hooks of Lightning 1.x."""
+
+    def __init__(self):
+        super().__init__()
+        self.outs: dict[str, list] = {}
+
+    def training_step(self, batch, batch_idx):
+        return {"loss": super().training_step(batch, batch_idx), "n": len(batch[0])}
+
+    def training_step_end(self, out):
+        self.log("end_of_step", float(out["n"]))
+        return out
+
+    def training_epoch_end(self, outs):
+        self.outs["train"] = outs
+        self.log("epoch", float(sum(out["n"] for out in outs)))
+
+    def validation_step(self, batch, batch_idx):
+        return len(batch[0])
+
+    def validation_step_end(self, out):
+        self.log("val_step_end", float(out))
+        return out * 2
+
+    def validation_epoch_end(self, outs):
+        self.outs["val"] = outs
+        self.log("val_epoch", float(sum(outs)))
+
+    def on_validation_epoch_end(self, outputs):
+        self.outs["on_val"] = outputs
+
+    def test_step(self, batch, batch_idx, dataloader_idx):
+        return dataloader_idx
+
+    def test_epoch_end(self, outs):
+        self.outs["test"] = outs
+
+
+def test_hooks_of_old():
+    module, run = Legacy(), trainer()
+    run.fit(module, loader(20, 8), loader(12, 8))
+    got = {key: value.item() for key, value in run.callback_metrics.items()}
+    assert got == {"end_of_step": 4.0, "epoch": 20.0, "val_step_end": pytest.approx((8 * 8 + 4 * 4) / 12), "val_epoch": 24.0}
+    assert [out["n"] for out in module.outs["train"]] == [8, 8, 4]
+    assert not module.outs["train"][0]["loss"].requires_grad
+    assert module.outs["val"] == module.outs["on_val"] == [16, 8]
+    run.test(module, [loader(8, 8), loader(16, 8)], verbose=False)
+    assert module.outs["test"] == [[0], [1, 1]]
+
+
+def test_outputs_are_kept_for_those_alone_who_ask():
+    class Asks(Model):
+        def on_train_epoch_end(self, outputs):
+            self.kept = outputs
+
+    module = Asks()
+    trainer().fit(module, loader(20, 8))
+    assert len(module.kept) == 3
+
+
+def test_minus_one_from_on_train_batch_start_ends_the_epoch():
+    class Ends(Model):
+        def on_train_batch_start(self, batch, batch_idx):
+            return -1 if batch_idx == 2 else None
+
+    run = trainer(max_epochs=2)
+    run.fit(Ends(), loader(40, 8))
+    assert run.global_step == 4
+
+
+@pytest.mark.parametrize("listening", [False, True])
+def test_few_frames_lie_between_fit_and_the_step(listening):
+    class Looks(Model):
+        def training_step(self, batch, batch_idx):
+            self.frames = [frame.name for frame in traceback.extract_stack()]
+            return super().training_step(batch, batch_idx)
+
+        if listening:
+
+            def on_before_zero_grad(self, optimizer):
+                pass
+
+    module = Looks()
+    trainer().fit(module, loader(8, 8))
+    names = module.frames
+    assert len(names) - 1 - names.index("fit") - 1 <= (8 if listening else 6), names
+
+
+def test_callbacks_log_like_the_module():
+    class Logs(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            self.log("cb", float(batch_idx), on_epoch=True)
+
+    run = trainer(callbacks=[Logs()])
+    run.fit(Model(), loader(20, 8))
+    assert run.callback_metrics["cb_epoch"] == pytest.approx(0.8)
+
+
+def test_a_nested_module_logs_too():
+    class Inner(pl.LightningModule):
+        def forward(self, x):
+            self.log("inner", x.mean())
+            return x
+
+    class Outer(Model):
+        def __init__(self):
+            self.inner = Inner()  # before super().__init__(), as in the older documentation
+            super().__init__()
+
+        def training_step(self, batch, batch_idx):
+            self.inner(batch[0])
+            return super().training_step(batch, batch_idx)
+
+    run = trainer()
+    run.fit(Outer(), loader())
+    assert "inner" in run.callback_metrics
+
+
+def test_a_module_need_not_call_super_init():
+    class Never(pl.LightningModule):
+        def __init__(self):
+            self.layer = torch.nn.Linear(4, 3)
+
+        training_step = Model.training_step
+        configure_optimizers = Model.configure_optimizers
+        lr = 0.1
+
+    module = Never()
+    before = module.layer.weight.clone()
+    trainer().fit(module, loader())
+    assert not torch.equal(before, module.layer.weight)
+
+
+def test_every_rule_names_a_hook_that_exists_or_did():
+    old = {f"{s}_{e}" for s in ("training", "validation", "test") for e in ("step_end", "epoch_end")}
+    for name in RULES:
+        assert name in old or hasattr(pl.LightningModule, name), name
+
+
+def test_an_exception_reaches_callbacks_and_loggers():
+    told = []
+
+    class Told(pl.Callback):
+        def on_exception(self, trainer, pl_module, exception):
+            told.append(str(exception))
+
+    class Closes(Rows):
+        def finalize(self, status):
+            told.append(status)
+
+    class Fails(Model):
+        def training_step(self, batch, batch_idx):
+            raise RuntimeError("the step")
+
+    with pytest.raises(RuntimeError, match="the step"):
+        trainer(callbacks=Told(), logger=Closes()).fit(Fails(), loader())
+    assert told == ["the step", "failed"]
