@@ -37,7 +37,7 @@ from typing_extensions import Self
 
 from epochal import check, dist
 from epochal.operators import Operators
-from epochal.states import PAIRWISE, REDUCTIONS, Blocks, Reduction, Slot, Snapshot, State, combine, place, real_tensors
+from epochal.states import REDUCTIONS, Blocks, Reduction, Slot, Snapshot, State, combine, place, real_tensors
 
 __all__ = ["Metric", "MetricOptions", "State", "all_or_none", "exchanged", "held", "leaves", "metric_of", "synced"]
 
@@ -77,7 +77,7 @@ class Metric(Operators, nn.Module):
     full_state_update: bool | None = None
     order_matters: ClassVar[bool] = False  # not a homomorphism: a window, the last value
     random: ClassVar[bool] = False
-    refuses: bool = False  # whether measure itself raises an IndexError for bad values, where a look at them is free
+    refuses: bool = True  # whether nothing is left to verify where a look at values is free: measure itself raises an IndexError
     _classic: ClassVar[bool] = False
     _version = 1  # of the state's schema; kept by ``state_dict`` in its metadata
 
@@ -99,6 +99,7 @@ class Metric(Operators, nn.Module):
     _held: bool  # whether the state is for now another one than the local
     _token: int | None
     _weighs: bool  # whether a field is a mean, which merges by the numbers of updates
+    _joins: bool  # whether a field is a list to concatenate
     _parked: AbstractContextManager[None]  # the way back from ``sync``
 
     def __init__(self, **kwargs: Any) -> None:
@@ -120,6 +121,7 @@ class Metric(Operators, nn.Module):
             _held=False,
             _token=None,
             _weighs=False,
+            _joins=False,
         )
 
     # --- what a metric defines -------------------------------------------------------------------------------------------
@@ -131,8 +133,8 @@ class Metric(Operators, nn.Module):
     def merge(self, a: State, b: State) -> State:
         """The statistic of both: associative and commutative, with the default state as its identity."""
         return {
-            name: PAIRWISE[slot.reduction](a[name], b[name])
-            if slot.reduction in PAIRWISE
+            name: slot.pairwise(a[name], b[name])
+            if slot.pairwise
             else combine(slot, (a[name], b[name]), (a.get(WEIGHT, 1), b.get(WEIGHT, 1)))
             for name, slot in self._slots.items()
         }
@@ -192,7 +194,7 @@ class Metric(Operators, nn.Module):
             default = Blocks()
         slot = Slot(name, default, dist_reduce_fx, persistent)
         self._slots[name] = slot
-        self.__dict__["_weighs"] = self._weighs or dist_reduce_fx == "mean"
+        self.__dict__.update(_weighs=self._weighs or dist_reduce_fx == "mean", _joins=self._joins or dist_reduce_fx == "cat")
         self._put(name, self._own(slot))
 
     def _own(self, slot: Slot) -> Any:
@@ -317,6 +319,8 @@ class Metric(Operators, nn.Module):
 
     def fields(self, state: State) -> State:
         """The state as :meth:`derive` and :meth:`value` take it: lists to concatenate are one tensor."""
+        if not self._joins and WEIGHT not in state:
+            return state
         return {k: _rows(v) if self._slots[k].reduction == "cat" else v for k, v in state.items() if k != WEIGHT}
 
     # --- the steps of the verbs: of one metric above, of several at once in sharing.py -------------------------------------
@@ -438,7 +442,7 @@ class Metric(Operators, nn.Module):
         dtype = self._dtype or (torch.float64 if double else torch.float32)
         if isinstance(value, Tensor):
             return _own(value, dtype)
-        if isinstance(value, np.ndarray | np.generic):  # a formula on counts (numeric.numbers)
+        if isinstance(value, NUMBERS):  # a formula on counts (numeric.numbers)
             own = torch.from_numpy(np.array(value, dtype=NUMPY.get(dtype) if value.dtype.kind == "f" else None))
             return own.to(dtype) if own.is_floating_point() and own.dtype is not dtype else own
         return _mapped(lambda t: _own(t, dtype), value)
@@ -508,6 +512,7 @@ class Metric(Operators, nn.Module):
     def __init_subclass__(cls, composite: bool = False, **kwargs: Any) -> None:
         """``composite``: the state is that of the metrics in it, and the verbs are as the class defines them, all or none."""
         super().__init_subclass__(**kwargs)
+        cls.refuses = cls.verify is Metric.verify
         if composite:
             return
         if "update" in cls.__dict__:
@@ -658,6 +663,7 @@ class Metric(Operators, nn.Module):
 
 
 CPU, ZERO = torch.device("cpu"), torch.tensor(0)
+NUMBERS = (np.ndarray, np.generic)
 NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 WEIGHT = "_updates"  # beside the fields of a state: how many updates it holds, the weight of a "mean"
 OPTIONS: dict[str, Any] = {

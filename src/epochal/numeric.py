@@ -47,6 +47,8 @@ def numbers(counts: Tensor) -> Numbers:
 
 def ratio(numerator: Numbers, denominator: Numbers, zero: float = 0.0) -> Numbers:
     """``numerator / denominator`` of counts, and ``zero`` where both are 0. Has no useful gradient there."""
+    if isinstance(denominator, float):  # a number of NumPy is one, too
+        return numerator / denominator if denominator else np.float64(zero)
     if isinstance(denominator, Tensor):
         return (numerator / denominator).nan_to_num_(zero)
     quotient = numerator / np.maximum(denominator, TINY)
@@ -55,8 +57,14 @@ def ratio(numerator: Numbers, denominator: Numbers, zero: float = 0.0) -> Number
 
 def weighted_mean(values: Numbers, weights: Numbers, empty: float = 0.0) -> Numbers:
     """The mean over the last dimension; ``empty`` where all weights are 0."""
-    total = values @ weights if values.ndim == 1 else (values * weights).sum(-1)
-    return ratio(total, weights.sum(-1), empty)
+    if values.ndim == 1:
+        return ratio(values @ weights, weights.sum(), empty)
+    return ratio((values * weights).sum(-1), weights.sum(-1), empty)
+
+
+def at_most_one(counts: Numbers) -> Numbers:
+    """1 for each positive number, 0 for 0."""
+    return counts.clamp_max(1.0) if isinstance(counts, Tensor) else np.minimum(counts, 1.0)
 
 
 def where(condition: Numbers, a: Numbers, b: Numbers) -> Numbers:

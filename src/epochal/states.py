@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -28,6 +29,11 @@ class Slot:
     reduction: Reduction
     persistent: bool
 
+    @cached_property
+    def pairwise(self) -> Callable[[Any, Any], Any] | None:
+        """How two fields merge, where that takes no more than the two."""
+        return PAIRWISE.get(self.reduction) if isinstance(self.reduction, str) else None
+
     @property
     def is_list(self) -> bool:
         return isinstance(self.default, list)
@@ -41,7 +47,7 @@ class Slot:
         return field is self.default or (self.is_list and not isinstance(field, Tensor) and not field)
 
 
-@dataclass
+@dataclass(slots=True)
 class Snapshot:
     """All that a metric accumulates: its state, over how many updates, and whether float64 input was among them."""
 

@@ -85,13 +85,13 @@ class Score(TableMetric, metaclass=Family):
         return {"counts": self.task.counts(self.rows(table))}
 
     def value(self, counts: Counts) -> Numbers:
-        if isinstance(self.task, Inferred):
+        if self.average == "macro" and self.task.one_class_each is not False:
             return self.mean(self.score(counts), counts.present)
         if self.average == "micro" and counts.tp.ndim > (self.multidim_average == SAMPLEWISE):
             return self.score(counts.pooled)
         scores = self.score(counts)
         if self.average == "macro":
-            return self.mean(scores, counts.present if self.task.one_class_each else 1 + 0 * counts.tp)  # scores may be NaN
+            return self.mean(scores, 1 + 0 * counts.tp)  # scores may be NaN
         return self.mean(scores, counts.true) if self.average == "weighted" else scores
 
     def mean(self, scores: Numbers, weights: Numbers) -> Numbers:
@@ -106,7 +106,10 @@ class Score(TableMetric, metaclass=Family):
 
 
 def without_task(owner: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a family's form without a task, where the first batch decides: micro average over all of it."""
+    """The arguments of a family's form without a task, where the first batch decides.
+
+    The average is micro over all of it: macro over two pools, of which one is empty (:class:`Inferred`).
+    """
     options = dict(arguments["kwargs"])
     if arguments.get("average", "micro") != "micro" or arguments["multidim_average"] != GLOBAL:
         check.fail(
@@ -115,7 +118,7 @@ def without_task(owner: str, arguments: dict[str, Any]) -> dict[str, Any]:
     logits = options.pop("logits", None)
     task = Inferred(owner, arguments["threshold"], arguments["top_k"], arguments["ignore_index"], logits)
     more = {name: arguments[name] for name in ("beta", "zero_division") if name in arguments}
-    return {"task": task, "average": "micro", "validate_args": arguments["validate_args"], **more, **options}
+    return {"task": task, "average": "macro", "validate_args": arguments["validate_args"], **more, **options}
 
 
 class BinaryScore(Score):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from epochal.numeric import Numbers, derived
+from epochal.numeric import Numbers, at_most_one, derived
 
 
 class Counts:
@@ -37,7 +37,7 @@ class Counts:
     @derived
     def present(self) -> Numbers:
         """1 for a class that occurs at all, else 0."""
-        return self.both.clip(None, 1.0)
+        return at_most_one(self.both)
 
     @derived
     def pooled(self) -> Counts:
