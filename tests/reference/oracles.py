@@ -184,9 +184,12 @@ def accuracy(task: str, pairs: Pairs, size: int, average: str = "none", **more: 
 
 
 def hamming(task: str, pairs: Pairs, size: int, average: str = "none", **more: Any) -> Any:
-    """What accuracy misses."""
-    if average == "weighted" and not any(true.any() for true, _ in pairs):
-        return 0.0  # a mean of nothing
+    """What accuracy misses: 1 of no decision, but a mean over no class is 0."""
+    nothing_true = not any(true.any() for true, _ in pairs)
+    if task == "multilabel" and average == "weighted" and nothing_true:
+        return 0.0
+    if task == "multiclass" and average in ("macro", "weighted") and not len(pairs[0][0]):
+        return 0.0
     if task != "multiclass" and average in ("micro", "none") and all(len(true) for true, _ in pairs):
         sides = [np.concatenate(side) for side in zip(*pairs, strict=True)]
         if average == "micro" or task == "binary":
