@@ -6,29 +6,58 @@ from . import testing as testing
 from . import training as training
 from .aggregation import (
     CatMetric as CatMetric,
+)
+from .aggregation import (
     MaxMetric as MaxMetric,
+)
+from .aggregation import (
     MeanMetric as MeanMetric,
+)
+from .aggregation import (
     MinMetric as MinMetric,
+)
+from .aggregation import (
     RunningMean as RunningMean,
+)
+from .aggregation import (
     RunningSum as RunningSum,
+)
+from .aggregation import (
     SumMetric as SumMetric,
 )
 from .arithmetic import CompositionalMetric as CompositionalMetric
-from .collection import MetricCollection as MetricCollection
-from .metric import Metric as Metric, held as held, leaves as leaves, metric_of as metric_of, synced as synced
-from .classification.accuracy import Accuracy as Accuracy, HammingDistance as HammingDistance, StatScores as StatScores
+from .classification.accuracy import Accuracy as Accuracy
+from .classification.accuracy import HammingDistance as HammingDistance
+from .classification.accuracy import StatScores as StatScores
 from .classification.confusion import (
     CohenKappa as CohenKappa,
+)
+from .classification.confusion import (
     ConfusionMatrix as ConfusionMatrix,
+)
+from .classification.confusion import (
     MatthewsCorrCoef as MatthewsCorrCoef,
 )
 from .classification.exact_match import ExactMatch as ExactMatch
-from .classification.fbeta import F1Score as F1Score, FBetaScore as FBetaScore
+from .classification.fbeta import F1Score as F1Score
+from .classification.fbeta import FBetaScore as FBetaScore
 from .classification.jaccard import JaccardIndex as JaccardIndex
 from .classification.precision import (
     NegativePredictiveValue as NegativePredictiveValue,
+)
+from .classification.precision import (
     Precision as Precision,
+)
+from .classification.precision import (
     Recall as Recall,
+)
+from .classification.precision import (
     Specificity as Specificity,
 )
+from .collection import MetricCollection as MetricCollection
+from .metric import Metric as Metric
+from .metric import held as held
+from .metric import leaves as leaves
+from .metric import metric_of as metric_of
+from .metric import synced as synced
 from .regression.mean_squared_error import MeanSquaredError as MeanSquaredError

@@ -297,9 +297,11 @@ class Metric(Operators, nn.Module):
         return self._cast(self.value(**self.derived(measured.state)), measured.double)
 
     def compute(self) -> Any:
-        """The value of all data, over all processes. The local state stays as it is; cached until it changes in any way.
+        """The value of all data, over all processes. The local state stays as it is.
 
-        Inside ``rank_zero_only`` code and with ``sync_on_compute=False``, the value of this process alone: nothing waits.
+        In one process it is cached until the state changes in any way. Over several, every call exchanges the states and every
+        rank has to make it: a rank cannot know whether the others have new data. Inside ``rank_zero_only`` code and with
+        ``sync_on_compute=False``, the value of this process alone: nothing waits.
         """
         return self.computed(Metric.derived)
 
@@ -397,16 +399,15 @@ class Metric(Operators, nn.Module):
 
     def is_computed(self) -> bool:
         """Whether ``compute`` returns what it returned before: the state has not changed since."""
-        return self._cache is not None and self.compute_with_cache and _same(self._cache[0], self._key())
+        return not self._syncs() and self._cached(tuple(self._versions()))
 
-    def _key(self) -> tuple[Any, ...]:
-        return (self._syncs(), *self._versions())
+    def _cached(self, key: tuple[Any, ...]) -> bool:
+        return self._cache is not None and self.compute_with_cache and _same(self._cache[0], key)
 
     def _computed(self, read: Callable[[Any], Any]) -> Any:
-        key = self._key()
-        syncs = key[0]
-        if self._cache is not None and self.compute_with_cache and _same(self._cache[0], key):
-            return self._remember(_copied(self._cache[1]))
+        key, syncs = tuple(self._versions()), self._syncs()
+        if not syncs and self._cached(key):  # among processes no rank can know that the others have nothing new
+            return self._remember(_copied(self._cache and self._cache[1]))
         with synced([self]) if syncs else nullcontext():
             if not self._held and not syncs and not self.update_called:
                 warnings.warn(
@@ -421,7 +422,8 @@ class Metric(Operators, nn.Module):
                 value = read(self)
             finally:
                 self._adopt(own)
-        self._cache = (key, value)
+        if not syncs:
+            self._cache = (key, value)
         return self._remember(_copied(value))
 
     def _versions(self) -> Iterator[Any]:
@@ -743,13 +745,8 @@ def synced(
     if not merged:
         yield
         return
-    local = {} if force else {leaf: leaf._key() for leaf in states}
     with held({**states, **merged}):
-        inner = {leaf: leaf._key() for leaf in local}
         yield
-        computed = {leaf: leaf._cache[1] for leaf in local if leaf._cache is not None and _same(leaf._cache[0], inner[leaf])}
-    for leaf, value in computed.items():
-        leaf._cache = local[leaf], value  # what was computed inside is the value of the local state, too
 
 
 def exchanged(states: Mapping[Metric, Snapshot]) -> dict[Metric, Snapshot]:

@@ -6,10 +6,10 @@ the identity of the merge and its reduction. Everything here is pure; only :clas
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -29,10 +29,12 @@ class Slot:
     reduction: Reduction
     persistent: bool
 
-    @cached_property
-    def pairwise(self) -> Callable[[Any, Any], Any] | None:
-        """How two fields merge, where that takes no more than the two."""
-        return PAIRWISE.get(self.reduction) if isinstance(self.reduction, str) else None
+    pairwise: Callable[[Any, Any], Any] | None = dataclasses.field(
+        init=False, compare=False, repr=False
+    )  # where two fields are all it takes
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pairwise", PAIRWISE.get(self.reduction) if isinstance(self.reduction, str) else None)
 
     @property
     def is_list(self) -> bool:

@@ -2,58 +2,164 @@ from . import classification as classification
 from . import regression as regression
 from .classification import (
     accuracy as accuracy,
+)
+from .classification import (
     binary_accuracy as binary_accuracy,
-    binary_hamming_distance as binary_hamming_distance,
-    binary_stat_scores as binary_stat_scores,
-    hamming_distance as hamming_distance,
-    multiclass_accuracy as multiclass_accuracy,
-    multiclass_hamming_distance as multiclass_hamming_distance,
-    multiclass_stat_scores as multiclass_stat_scores,
-    multilabel_accuracy as multilabel_accuracy,
-    multilabel_hamming_distance as multilabel_hamming_distance,
-    multilabel_stat_scores as multilabel_stat_scores,
-    stat_scores as stat_scores,
+)
+from .classification import (
     binary_cohen_kappa as binary_cohen_kappa,
+)
+from .classification import (
     binary_confusion_matrix as binary_confusion_matrix,
-    binary_matthews_corrcoef as binary_matthews_corrcoef,
-    cohen_kappa as cohen_kappa,
-    confusion_matrix as confusion_matrix,
-    matthews_corrcoef as matthews_corrcoef,
-    multiclass_cohen_kappa as multiclass_cohen_kappa,
-    multiclass_confusion_matrix as multiclass_confusion_matrix,
-    multiclass_matthews_corrcoef as multiclass_matthews_corrcoef,
-    multilabel_confusion_matrix as multilabel_confusion_matrix,
-    multilabel_matthews_corrcoef as multilabel_matthews_corrcoef,
-    exact_match as exact_match,
-    multiclass_exact_match as multiclass_exact_match,
-    multilabel_exact_match as multilabel_exact_match,
+)
+from .classification import (
     binary_f1_score as binary_f1_score,
+)
+from .classification import (
     binary_fbeta_score as binary_fbeta_score,
-    f1_score as f1_score,
-    fbeta_score as fbeta_score,
-    multiclass_f1_score as multiclass_f1_score,
-    multiclass_fbeta_score as multiclass_fbeta_score,
-    multilabel_f1_score as multilabel_f1_score,
-    multilabel_fbeta_score as multilabel_fbeta_score,
+)
+from .classification import (
+    binary_hamming_distance as binary_hamming_distance,
+)
+from .classification import (
     binary_jaccard_index as binary_jaccard_index,
-    jaccard_index as jaccard_index,
-    multiclass_jaccard_index as multiclass_jaccard_index,
-    multilabel_jaccard_index as multilabel_jaccard_index,
+)
+from .classification import (
+    binary_matthews_corrcoef as binary_matthews_corrcoef,
+)
+from .classification import (
     binary_negative_predictive_value as binary_negative_predictive_value,
+)
+from .classification import (
     binary_precision as binary_precision,
+)
+from .classification import (
     binary_recall as binary_recall,
+)
+from .classification import (
     binary_specificity as binary_specificity,
+)
+from .classification import (
+    binary_stat_scores as binary_stat_scores,
+)
+from .classification import (
+    cohen_kappa as cohen_kappa,
+)
+from .classification import (
+    confusion_matrix as confusion_matrix,
+)
+from .classification import (
+    exact_match as exact_match,
+)
+from .classification import (
+    f1_score as f1_score,
+)
+from .classification import (
+    fbeta_score as fbeta_score,
+)
+from .classification import (
+    hamming_distance as hamming_distance,
+)
+from .classification import (
+    jaccard_index as jaccard_index,
+)
+from .classification import (
+    matthews_corrcoef as matthews_corrcoef,
+)
+from .classification import (
+    multiclass_accuracy as multiclass_accuracy,
+)
+from .classification import (
+    multiclass_cohen_kappa as multiclass_cohen_kappa,
+)
+from .classification import (
+    multiclass_confusion_matrix as multiclass_confusion_matrix,
+)
+from .classification import (
+    multiclass_exact_match as multiclass_exact_match,
+)
+from .classification import (
+    multiclass_f1_score as multiclass_f1_score,
+)
+from .classification import (
+    multiclass_fbeta_score as multiclass_fbeta_score,
+)
+from .classification import (
+    multiclass_hamming_distance as multiclass_hamming_distance,
+)
+from .classification import (
+    multiclass_jaccard_index as multiclass_jaccard_index,
+)
+from .classification import (
+    multiclass_matthews_corrcoef as multiclass_matthews_corrcoef,
+)
+from .classification import (
     multiclass_negative_predictive_value as multiclass_negative_predictive_value,
+)
+from .classification import (
     multiclass_precision as multiclass_precision,
+)
+from .classification import (
     multiclass_recall as multiclass_recall,
+)
+from .classification import (
     multiclass_specificity as multiclass_specificity,
+)
+from .classification import (
+    multiclass_stat_scores as multiclass_stat_scores,
+)
+from .classification import (
+    multilabel_accuracy as multilabel_accuracy,
+)
+from .classification import (
+    multilabel_confusion_matrix as multilabel_confusion_matrix,
+)
+from .classification import (
+    multilabel_exact_match as multilabel_exact_match,
+)
+from .classification import (
+    multilabel_f1_score as multilabel_f1_score,
+)
+from .classification import (
+    multilabel_fbeta_score as multilabel_fbeta_score,
+)
+from .classification import (
+    multilabel_hamming_distance as multilabel_hamming_distance,
+)
+from .classification import (
+    multilabel_jaccard_index as multilabel_jaccard_index,
+)
+from .classification import (
+    multilabel_matthews_corrcoef as multilabel_matthews_corrcoef,
+)
+from .classification import (
     multilabel_negative_predictive_value as multilabel_negative_predictive_value,
+)
+from .classification import (
     multilabel_precision as multilabel_precision,
+)
+from .classification import (
     multilabel_recall as multilabel_recall,
+)
+from .classification import (
     multilabel_specificity as multilabel_specificity,
+)
+from .classification import (
+    multilabel_stat_scores as multilabel_stat_scores,
+)
+from .classification import (
     negative_predictive_value as negative_predictive_value,
+)
+from .classification import (
     precision as precision,
+)
+from .classification import (
     recall as recall,
+)
+from .classification import (
     specificity as specificity,
+)
+from .classification import (
+    stat_scores as stat_scores,
 )
 from .regression import mean_squared_error as mean_squared_error
