@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 from torch import Tensor
 
-from epochal import check
+from epochal import check, dist
 from epochal.metric import Metric, State, metric_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Entry:
         self.on_step: bool = scope.rule.on_step if said["on_step"] is None else bool(said["on_step"])
         self.on_epoch: bool = scope.rule.on_epoch if said["on_epoch"] is None else bool(said["on_epoch"])
         self.sync_dist: bool | None = said["sync_dist"]
-        self.alone: bool = bool(said["rank_zero_only"])
+        self.alone: bool = bool(said["rank_zero_only"]) or dist.is_alone()
         suffix = scope.suffix if said["add_dataloader_idx"] else ""
         forked = self.on_step and self.on_epoch
         self.key = name + suffix
@@ -124,19 +124,20 @@ class ScalarEntry(Entry):
         if isinstance(value, Tensor):
             if metric_of(value) is not None:
                 _changed(self, "a metric's value")
-            samples = value.numel()
-            if samples != 1:
-                value, batch_size = self._of_samples(value), batch_size or samples
-            if not value.is_cpu or book.defers:
-                self._wait(value, batch_size)
-                return
+            if not value.is_cpu or book.defers or value.ndim:
+                samples = value.numel()
+                if samples != 1:
+                    value, batch_size = self._of_samples(value), batch_size or samples
+                if not value.is_cpu or book.defers:
+                    self._wait(value, batch_size)
+                    return
             value = value.item()
-        else:
+        elif type(value) is not float:
             value = _number(self.name, value)
         self.last, self.at, self.sent, self.seen = value, book.step, False, True
         if self.on_epoch:
             if self.plain:
-                weight = batch_size or book.batch_size(self.name)
+                weight = batch_size or book.size or book.batch_size(self.name)
                 self.total += value * weight
                 self.weight += weight
             else:

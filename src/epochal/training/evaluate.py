@@ -28,7 +28,7 @@ class Evaluation:
         several = len(loaders) > 1
         self.suffixes = [name if several or not name.startswith("/dataloader_idx") else "" for name in loaders]
         self.loaders = [data.for_evaluation(loader, trainer.share, trainer.use_distributed_sampler) for loader in loaders.values()]
-        self.move = data.mover(source, type(module).__mro__[-1] if source is None else data_base(source), trainer.device)
+        self.move = data.mover(source, data_base(source), trainer.device)
         self.batches = [0] * len(self.loaders)  # seen by the steps' rows, over all runs of the stage
         self.predictions: list[list[Any]] = []
         self._listen(trainer.listeners)
@@ -40,7 +40,6 @@ class Evaluation:
         self.on_epoch_start = listeners.hook(f"on_{infix}_epoch_start", keep)
         self.on_epoch_end = listeners.hook(f"on_{infix}_epoch_end", keep)
         self.on_end = listeners.hook(f"on_{infix}_end")
-        self.on_eval = listeners.hook(f"on_{infix}_model_eval", callbacks=False, module=False)
         self.on_batch_start = listeners.hook(f"on_{infix}_batch_start", keep)
         self.on_batch_end = listeners.hook(f"on_{infix}_batch_end", keep)
         self.per_loader = [(f"on_{infix}_batch_start", self.on_batch_start), (f"on_{infix}_batch_end", self.on_batch_end)]

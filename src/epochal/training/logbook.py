@@ -55,8 +55,8 @@ class Logbook:
         self._counts: dict[int, int] = {}
         self._batch: Any = None
         self._batch_idx = 0
-        self._sizes: BatchSizes | None = None
-        self._size: int | None = None
+        self.sizes: BatchSizes | None = None
+        self.size: int | None = None  # of this batch, once somebody needed it
         self.clear()
 
     def clear(self) -> None:
@@ -80,23 +80,23 @@ class Logbook:
         return scope
 
     def begin_batch(self, batch: Any, batch_idx: int, sizes: BatchSizes | None) -> None:
-        self._batch, self._batch_idx, self._sizes, self._size = batch, batch_idx, sizes, None
+        self._batch, self._batch_idx, self.sizes, self.size = batch, batch_idx, sizes, None
 
     def end_batches(self) -> None:
-        self._batch, self._size = None, 1  # hooks outside of a batch weigh one
+        self._batch, self.size = None, 1  # hooks outside of a batch weigh one
 
     def batch_size(self, name: str) -> int:
         """The weight of a mean: looked up once per batch, and only if somebody needs it."""
-        if self._size is None:
-            self._size = self._sizes(self._batch_idx) if self._sizes else batch_size_of(self._batch)
-            if self._size is None:
+        if self.size is None:
+            self.size = self.sizes(self._batch_idx) if self.sizes else batch_size_of(self._batch)
+            if self.size is None:
                 check.fail(
                     f"self.log({name!r})",
                     f"the batch is a {type(self._batch).__name__} of unknown size",
                     "a mean over the epoch weighs by it",
                     "Pass batch_size=.",
                 )
-        return self._size
+        return self.size
 
     def record(self, name: str, value: Any, args: tuple[Any, ...], batch_size: int | None = None) -> None:
         """One call of ``log``: a look-up, and an addition."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from epochal import check, dist
+from epochal import check
 from epochal.training.hyperparameters import HyperParameters
 
 if TYPE_CHECKING:
@@ -142,7 +142,6 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
         if book is None:
             self._warn_unattached()
             return
-        alone = rank_zero_only or dist.is_alone()
         book.record(
             name,
             value,
@@ -157,7 +156,7 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
                 sync_dist_group,
                 add_dataloader_idx,
                 metric_attribute,
-                alone,
+                rank_zero_only,
             ),
             batch_size,
         )
@@ -186,7 +185,6 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
             raise TypeError(
                 check.message("self.log_dict", f"value is a {type(dictionary).__name__}", "a dict or a MetricCollection is needed")
             )
-        alone = rank_zero_only or dist.is_alone()
         book.record_all(
             dictionary,
             (
@@ -200,7 +198,7 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
                 sync_dist_group,
                 add_dataloader_idx,
                 None,
-                alone,
+                rank_zero_only,
             ),
             batch_size,
         )
