@@ -101,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("digits_out"))
+    parser.add_argument("--out", type=Path, default=Path("demo_logs"))
     options = parser.parse_args()
     if GLOBAL_BATCH % options.devices:
         parser.error(f"--devices must divide the global batch of {GLOBAL_BATCH}")
