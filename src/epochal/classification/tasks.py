@@ -151,7 +151,8 @@ class Thresholded(Task):
             label = in_range(preds, 2)
             return (label * (POSITIVE | POSITIVE_LOGIT)).masked_fill_(label == 2, NOWHERE)
         edges, codes = _edges(self.threshold, self.logits, preds.dtype, preds.device)
-        interval = torch.bucketize(preds.detach() if preds.requires_grad else preds, edges)
+        scores = preds.detach() if preds.requires_grad else preds
+        interval = torch.bucketize(scores.contiguous(), edges)  # of a column, as probabilities[:, 1], it would warn
         return codes[interval.masked_fill_(preds != preds, codes.shape[0] - 1)]  # NaN alone differs from itself
 
     def pairs(self, preds: Tensor, target: Tensor) -> Cells:
