@@ -123,6 +123,25 @@ def test_infinite_logits():
         assert found[0] + found[1] == expected.sum()
 
 
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_views_are_as_good_as_copies(task):
+    """A column of probabilities, or a transposed map, is not contiguous: no warning (they are errors here), and the same value."""
+    g = torch.Generator().manual_seed(0)
+    preds = {"binary": torch.rand(9, 2, generator=g)[:, 1], "multiclass": torch.rand(9, 5, 4, generator=g).mT}
+    preds["multilabel"] = torch.rand(3, 9, generator=g).T
+    target = {"binary": torch.randint(2, (9, 2), generator=g)[:, 0], "multiclass": torch.randint(4, (5, 9), generator=g).T}
+    target["multilabel"] = torch.randint(2, (3, 9), generator=g).T
+    size = {"multiclass": {"num_classes": 4}, "multilabel": {"num_labels": 3}}.get(task, {})
+    assert not preds[task].is_contiguous()
+    always = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        found = getattr(ef, f"{task}_f1_score")(preds[task], target[task], **size)
+    finally:
+        torch.set_warn_always(always)
+    assert found == getattr(ef, f"{task}_f1_score")(preds[task].contiguous(), target[task].contiguous(), **size)
+
+
 # --- top-k -------------------------------------------------------------------------------------------------------------------
 
 
