@@ -224,16 +224,16 @@ def job(rank, size):
     for value in range(rank):  # rank 0 has nothing
         formula.update(torch.tensor([1.0 + value]))
     first, taken = counted(formula.compute)
-    again, none = counted(formula.compute)
+    again, anew = counted(formula.compute)
     formula.sync()
     inside = float(formula.compute())
     formula.unsync()
-    return float(first), float(again), inside, taken, none, total.update_count
+    return float(first), float(again), inside, taken, anew, total.update_count
 
 
 def test_one_exchange(pool):
     total = sum(1.0 + value for rank in range(pool.size) for value in range(rank))
     expected = total / (pool.size - 1) + total
-    for rank, (first, again, inside, taken, none, updates) in enumerate(pool.run(job)):
+    for rank, (first, again, inside, taken, anew, updates) in enumerate(pool.run(job)):
         assert first == again == inside == pytest.approx(expected)
-        assert (taken, none, updates) == (2, 0, rank)
+        assert (taken, anew, updates) == (2, 2, rank)

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as torch_dist
 
 from epochal import dist
+from epochal.aggregation import MeanMetric
 from epochal.metric import Metric, leaves, synced
 from tests import toys
 
@@ -547,3 +548,17 @@ def nested(rank, size):
 
 def test_metrics_inside_metrics(pair):
     assert pair.run(nested) == [(0.75 + 2, 0.5 + 2, 21.0), (0.75 + 2, 1.0 + 2, 21.0)]
+
+
+def news_on_one_rank(rank, size):
+    metric = MeanMetric()
+    metric.update(float(rank))
+    metric.compute()
+    if rank == 0:  # between two computes, one rank has new data and the others have none
+        metric.update(100.0)
+    return float(metric.compute())
+
+
+def test_a_second_compute_with_new_data_on_one_rank(pool):
+    expected = (sum(range(pool.size)) + 100.0) / (pool.size + 1)
+    assert pool.run(news_on_one_rank) == pytest.approx([expected] * pool.size)
