@@ -1,0 +1,57 @@
+"""What the documents show runs, and prints what they say."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from epochal.testing import check_metric
+
+ROOT = Path(__file__).parents[2]
+PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+def blocks(page: str) -> list[str]:
+    return PYTHON.findall((ROOT / page).read_text())
+
+
+def test_the_table_of_traps_is_what_the_script_prints():
+    printed = subprocess.run(
+        [sys.executable, ROOT / "examples" / "traps.py"], capture_output=True, text=True, check=True, timeout=300
+    ).stdout.strip()
+    shown = re.search(r"<!-- traps -->\n(.*)\n<!-- /traps -->", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert shown is not None
+    assert shown[1] == printed
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines()[2:]]
+    for what, definition, theirs, ours in rows:
+        assert ours == definition, what
+        assert theirs != definition, f"{what}: no longer a trap"
+
+
+@pytest.mark.parametrize("block", range(len(blocks("README.md"))))
+def test_the_code_of_the_readme_runs(block, tmp_path):
+    ran = subprocess.run(
+        [sys.executable, "-c", blocks("README.md")[block]], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_metric_of_the_guide_is_lawful(tmp_path, monkeypatch):
+    imports = (
+        "import torch\nfrom collections.abc import Hashable\nfrom torch import Tensor\nfrom typing_extensions import Unpack\n"
+        "from epochal import check\nfrom epochal.metric import Metric, MetricOptions, State, fixed\nfrom epochal.numeric import wide\n"
+    )
+    (tmp_path / "guide.py").write_text(imports + blocks("docs/adding-a-metric.md")[0])  # a file, so that pickle finds it
+    monkeypatch.syspath_prepend(tmp_path)
+    guide = importlib.import_module("guide")
+    generator = torch.Generator().manual_seed(0)
+    batches = [tuple(torch.randn(n, generator=generator) for _ in range(2)) for n in (5, 1, 7)]
+    check_metric(guide.MeanAbsoluteError, batches, function=guide.mean_absolute_error)
+    preds, target = (torch.cat(part) for part in zip(*batches, strict=True))
+    torch.testing.assert_close(guide.mean_absolute_error(preds, target), (preds - target).abs().mean())
