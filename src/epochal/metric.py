@@ -15,6 +15,9 @@ Everything else is derived from these three, once, in this file:
 States are never changed in place: a failed update, a snapshot, two metrics that share a statistic and a merged state that is only
 looked at cost a reference each. The classic way, a class that overrides ``update`` and ``compute`` and mutates its states, is
 kept: the part "The classic way" below gives it the same verbs.
+
+The file is longer than others: the algebra, the classic way and the life around them (devices, copies, checkpoints, processes)
+are all that may touch a metric's private fields.
 """
 
 from __future__ import annotations
@@ -23,13 +26,13 @@ import copy
 import functools
 import inspect
 import os
+import typing
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, ClassVar, Protocol, TypedDict, cast
+from typing import Any, ClassVar, Protocol, TypedDict
 from weakref import WeakValueDictionary
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_dynamo_compiling
@@ -37,7 +40,20 @@ from typing_extensions import Self
 
 from epochal import check, dist
 from epochal.operators import Operators
-from epochal.states import REDUCTIONS, Blocks, Reduction, Slot, Snapshot, State, combine, place, real_tensors
+from epochal.results import cast, copied, has_double, mapped, mark
+from epochal.states import (
+    REDUCTIONS,
+    Blocks,
+    Reduction,
+    Slot,
+    Snapshot,
+    State,
+    combine,
+    place,
+    real_tensors,
+    same_versions,
+    version,
+)
 
 __all__ = ["Metric", "MetricOptions", "State", "all_or_none", "exchanged", "held", "leaves", "metric_of", "synced"]
 
@@ -353,7 +369,7 @@ class Metric(Operators, nn.Module):
             except ValueError:
                 self.diagnose(*args, **kwargs)
                 raise
-        return Snapshot(state, 1, _has_double(args, kwargs))
+        return Snapshot(state, 1, has_double(args, kwargs))
 
     def after(self, batch: Snapshot) -> Snapshot:
         """The state with a batch merged in. Pure."""
@@ -402,12 +418,12 @@ class Metric(Operators, nn.Module):
         return not self._syncs() and self._cached(tuple(self._versions()))
 
     def _cached(self, key: tuple[Any, ...]) -> bool:
-        return self._cache is not None and self.compute_with_cache and _same(self._cache[0], key)
+        return self._cache is not None and self.compute_with_cache and same_versions(self._cache[0], key)
 
     def _computed(self, read: Callable[[Any], Any]) -> Any:
         key, syncs = tuple(self._versions()), self._syncs()
         if not syncs and self._cached(key):  # among processes no rank can know that the others have nothing new
-            return self._remember(_copied(self._cache and self._cache[1]))
+            return self._remember(copied(self._cache and self._cache[1]))
         with synced([self]) if syncs else nullcontext():
             if not self._held and not syncs and not self.update_called:
                 warnings.warn(
@@ -424,7 +440,7 @@ class Metric(Operators, nn.Module):
                 self._adopt(own)
         if not syncs:
             self._cache = (key, value)
-        return self._remember(_copied(value))
+        return self._remember(copied(value))
 
     def _versions(self) -> Iterator[Any]:
         """What the state is now, by identity and version: changes with any change of it."""
@@ -435,19 +451,14 @@ class Metric(Operators, nn.Module):
                 field = getattr(leaf, name)
                 yield list(field) if isinstance(field, list) else field
                 if leaf._classic or not isinstance(field, Blocks):  # rows are only added, perhaps by a metric that shares a block
-                    yield _version(field)
+                    yield version(field)
 
     # --- results ---------------------------------------------------------------------------------------------------------
 
     def _cast(self, value: Any, double: bool) -> Any:
         """Cast once: float32, or float64 for float64 input, or what ``set_dtype`` says; aliases no state."""
         dtype = self._dtype or (torch.float64 if double else torch.float32)
-        if isinstance(value, Tensor):
-            return _own(value, dtype)
-        if isinstance(value, NUMBERS):  # a formula on counts (numeric.numbers)
-            own = torch.from_numpy(np.array(value, dtype=NUMPY.get(dtype) if value.dtype.kind == "f" else None))
-            return own.to(dtype) if own.is_floating_point() and own.dtype is not dtype else own
-        return _mapped(lambda t: _own(t, dtype), value)
+        return cast(value, dtype)
 
     def _remember(self, value: Any) -> Any:
         """A value remembers its metric, so that logging the value is logging the metric (:func:`metric_of`)."""
@@ -458,9 +469,9 @@ class Metric(Operators, nn.Module):
             token = self.__dict__["_token"] = int.from_bytes(os.urandom(7), "little")
             _METRICS[token] = self
         if isinstance(value, Tensor):
-            value._epochal = (token,)  # type: ignore[attr-defined]
+            value._epochal = (token,)  # type: ignore[attr-defined]  # mark, without a call
         else:
-            _mark(value, (token,))
+            mark(value, (token,))
         return value
 
     # --- processes -------------------------------------------------------------------------------------------------------
@@ -539,7 +550,7 @@ class Metric(Operators, nn.Module):
 
     def _clean(self) -> Self:
         """A twin with the same configuration, the identity for a state, and no thought for other processes."""
-        return cast(Self, _cleaned(self))
+        return typing.cast(Self, _cleaned(self))
 
     # --- the life around it ------------------------------------------------------------------------------------------------
 
@@ -665,8 +676,6 @@ class Metric(Operators, nn.Module):
 
 
 CPU, ZERO = torch.device("cpu"), torch.tensor(0)
-NUMBERS = (np.ndarray, np.generic)
-NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 WEIGHT = "_updates"  # beside the fields of a state: how many updates it holds, the weight of a "mean"
 OPTIONS: dict[str, Any] = {
     "compute_on_cpu": False,
@@ -694,7 +703,7 @@ def _fixed(cls: Any, *args: Hashable, **kwargs: Hashable) -> Any:
 
 def fixed(cls: type[Metric], *args: Hashable, **kwargs: Hashable) -> ReadsTensor:
     """A metric for :meth:`Metric.of`, which changes nothing: functions build one for each configuration, not for each call."""
-    return cast(ReadsTensor, _fixed(cast(Any, cls), *args, **kwargs))
+    return typing.cast(ReadsTensor, _fixed(typing.cast(Any, cls), *args, **kwargs))
 
 
 def metric_of(value: object) -> tuple[Metric, tuple[Any, ...]] | None:
@@ -771,7 +780,7 @@ def all_or_none(metrics: Iterable[nn.Module]) -> Iterator[None]:
     for leaf in {id(leaf): leaf for metric in metrics for leaf in leaves(metric)}.values():
         state = leaf._state()
         if leaf._classic:  # it may change its fields in place
-            state = {k: (v, copy.copy(v)) if isinstance(v, list) else _copied(v) for k, v in state.items()}
+            state = {k: (v, copy.copy(v)) if isinstance(v, list) else copied(v) for k, v in state.items()}
         kept.append((leaf, leaf.__dict__.copy(), state))
     try:
         yield
@@ -801,8 +810,8 @@ def _classic_update(update: Callable[..., None]) -> Callable[..., None]:
         except TypeError:
             check.call(self, functools.partial(update, self), args, kwargs)
             raise
-        self._updates, self._double = count + 1, self._double or _has_double(args, kwargs)
-        self._batch = (_mapped(Tensor.detach, args), _mapped(Tensor.detach, kwargs))
+        self._updates, self._double = count + 1, self._double or has_double(args, kwargs)
+        self._batch = (mapped(Tensor.detach, args), mapped(Tensor.detach, kwargs))
 
     return guarded
 
@@ -827,65 +836,7 @@ def _cleaned(module: nn.Module) -> nn.Module:
     return twin
 
 
-def _mapped(function: Callable[[Tensor], Any], value: Any) -> Any:
-    """Apply to the tensors in a result, whatever its nesting."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, dict):
-        return {key: _mapped(function, item) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_mapped(function, item) for item in value))
-    if isinstance(value, list | tuple):
-        return type(value)(_mapped(function, item) for item in value)
-    return value
-
-
-def _own(result: Tensor, dtype: torch.dtype) -> Tensor:
-    """A result as a tensor of its own, which aliases no state."""
-    own = result.to(dtype) if result.is_floating_point() else result
-    return own.clone() if own is result else own
-
-
-def _copied(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else _mapped(torch.clone, value)
-
-
-def _mark(value: Any, path: tuple[Any, ...]) -> None:
-    if isinstance(value, Tensor):
-        value._epochal = path  # type: ignore[attr-defined]
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _mark(item, (*path, key))
-    elif isinstance(value, list | tuple):
-        for key, item in enumerate(value):
-            _mark(item, (*path, key))
-
-
 def _rows(field: Any) -> Tensor:
     if isinstance(field, Tensor):  # as it was measured, with its graph
         return field if field.ndim else field.reshape(1)
     return (field if isinstance(field, Blocks) else Blocks(field)).joined()
-
-
-def _has_double(args: Iterable[Any], kwargs: Mapping[str, Any]) -> bool:
-    for value in (*args, *kwargs.values()) if kwargs else args:
-        if isinstance(value, Tensor) and value.dtype is torch.float64:
-            return True
-    return False
-
-
-def _version(field: Any) -> Any:
-    if isinstance(field, Tensor):
-        return None if field.is_inference() else field._version
-    return tuple(_version(part) for part in field) if isinstance(field, list) else None
-
-
-def _same(a: Sequence[Any], b: Sequence[Any]) -> bool:
-    """Objects by identity (a key holds them, so that nothing else takes their address), a list by its parts, versions by value."""
-
-    def equal(x: Any, y: Any) -> bool:
-        if isinstance(x, list) and isinstance(y, list):
-            return len(x) == len(y) and all(p is q for p, q in zip(x, y, strict=True))
-        return x is y or (type(x) is type(y) in (bool, int, tuple) and bool(x == y))
-
-    return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))

@@ -6,7 +6,6 @@ the identity of the merge and its reduction. Everything here is pure; only :clas
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ Reduction = str | Callable[..., Any] | None
 REDUCTIONS = ("sum", "mean", "max", "min", "cat")
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Slot:
     """One declared field of a state: its identity, how it reduces, and whether checkpoints hold it."""
 
@@ -29,24 +28,31 @@ class Slot:
     reduction: Reduction
     persistent: bool
 
-    pairwise: Callable[[Any, Any], Any] | None = dataclasses.field(
-        init=False, compare=False, repr=False
-    )  # where two fields are all it takes
-
     def __post_init__(self) -> None:
-        object.__setattr__(self, "pairwise", PAIRWISE.get(self.reduction) if isinstance(self.reduction, str) else None)
+        self.pairwise = PAIRWISE.get(self.reduction) if isinstance(self.reduction, str) else None  # where a merge needs no weights
+        self.shared = self._fresh() if isinstance(self.default, Tensor) else None
+
+    def _fresh(self) -> Tensor:
+        with real_tensors():
+            return cast(Tensor, self.default).clone()
 
     @property
     def is_list(self) -> bool:
         return isinstance(self.default, list)
 
     def identity(self) -> Tensor | list[Any]:
-        """A new list, or the default itself: measured states are never changed in place, so they may share it."""
-        return type(self.default)() if isinstance(self.default, list) else self.default
+        """A new list, or one tensor for all that ask: measured states are never changed in place, so they may share it."""
+        if isinstance(self.default, list):
+            return type(self.default)()
+        if self.shared is None or self.shared._version:  # a user changed it in place after all
+            self.shared = self._fresh()
+        return self.shared
 
     def is_identity(self, field: Any) -> bool:
         """Whether a field is as :meth:`identity` made it; never by its values."""
-        return field is self.default or (self.is_list and not isinstance(field, Tensor) and not field)
+        if isinstance(field, Tensor):
+            return field is self.shared and not field._version
+        return self.is_list and not field
 
 
 @dataclass(slots=True)
@@ -150,7 +156,7 @@ class Blocks(list[Any]):
     def copy(self) -> Blocks:
         twin = type(self)()
         list.extend(twin, self)
-        twin._open = self._open  # noqa: SLF001  # its own class
+        twin._open = self._open  # its own class
         return twin
 
     __copy__ = copy
@@ -233,3 +239,21 @@ def place(value: Any, device: torch.device) -> Any:
     if device.type == "mps" and value.dtype == torch.float64:
         value = value.float()
     return value.to(device)
+
+
+def version(field: Any) -> Any:
+    """A number that grows with each change in place; None where torch keeps none."""
+    if isinstance(field, Tensor):
+        return None if field.is_inference() else field._version
+    return tuple(version(part) for part in field) if isinstance(field, list) else None
+
+
+def same_versions(a: Sequence[Any], b: Sequence[Any]) -> bool:
+    """Objects by identity (a key holds them, so that nothing else takes their address), a list by its parts, versions by value."""
+
+    def equal(x: Any, y: Any) -> bool:
+        if isinstance(x, list) and isinstance(y, list):
+            return len(x) == len(y) and all(p is q for p, q in zip(x, y, strict=True))
+        return x is y or (type(x) is type(y) in (bool, int, tuple) and bool(x == y))
+
+    return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))

@@ -195,3 +195,14 @@ def test_inference_mode_rows_go_on_outside():
     blocks.append(torch.ones(2))
     blocks[0].add_(1)
     assert blocks.joined().sum() == 8
+
+
+def test_a_default_changed_in_place_does_not_survive_reset():
+    metric = toys.Mean()
+    total = next(name for name, field in metric.metric_state.items() if field.is_floating_point())
+    state = getattr(metric, total)
+    state += 5
+    assert float(getattr(metric, total)) == 5
+    metric.reset()
+    assert float(getattr(metric, total)) == 0
+    assert float(getattr(toys.Mean(), total)) == 0
