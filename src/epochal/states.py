@@ -30,11 +30,16 @@ class Slot:
 
     def __post_init__(self) -> None:
         self.pairwise = PAIRWISE.get(self.reduction) if isinstance(self.reduction, str) else None  # where a merge needs no weights
-        self.shared = self._fresh() if isinstance(self.default, Tensor) else None
+        self._share()
 
-    def _fresh(self) -> Tensor:
+    def _share(self) -> None:
         with real_tensors():
-            return cast(Tensor, self.default).clone()
+            self.shared = self.default.clone() if isinstance(self.default, Tensor) else None
+        self.version = version(self.shared)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:  # a copied tensor counts its versions anew
+        self.__dict__.update(state)
+        self.version = version(self.shared)
 
     @property
     def is_list(self) -> bool:
@@ -44,14 +49,14 @@ class Slot:
         """A new list, or one tensor for all that ask: measured states are never changed in place, so they may share it."""
         if isinstance(self.default, list):
             return type(self.default)()
-        if self.shared is None or self.shared._version:  # a user changed it in place after all
-            self.shared = self._fresh()
-        return self.shared
+        if version(self.shared) != self.version:  # a user changed it in place after all
+            self._share()
+        return cast(Tensor, self.shared)
 
     def is_identity(self, field: Any) -> bool:
         """Whether a field is as :meth:`identity` made it; never by its values."""
         if isinstance(field, Tensor):
-            return field is self.shared and not field._version
+            return field is self.shared and version(field) == self.version
         return self.is_list and not field
 
 

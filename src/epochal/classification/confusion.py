@@ -111,12 +111,8 @@ class MultilabelConfusionMatrix(ConfusionMatrix):
     :class:`~epochal.classification.counts.MultilabelScore`.
 
     >>> metric = MultilabelConfusionMatrix(num_labels=2)
-    >>> metric(torch.tensor([[0.9, 0.2], [0.4, 0.7]]), torch.tensor([[1, 0], [1, 1]]))
-    tensor([[[0, 0],
-             [1, 1]],
-
-            [[1, 0],
-             [0, 1]]])
+    >>> metric(torch.tensor([[0.9, 0.2], [0.4, 0.7]]), torch.tensor([[1, 0], [1, 1]])).tolist()
+    [[[0, 0], [1, 1]], [[1, 0], [0, 1]]]
     """
 
     task_name = "multilabel"
