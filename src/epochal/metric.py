@@ -240,7 +240,8 @@ class Metric(Operators, nn.Module):
         """The state as it is now; later updates do not change it."""
         state = self._state()
         if self._classic:
-            state = {k: v.clone() if isinstance(v, Tensor) else copy.copy(v) for k, v in state.items()}
+            with real_tensors():
+                state = {k: v.clone() if isinstance(v, Tensor) else copy.copy(v) for k, v in state.items()}
         return Snapshot(state, self.update_count, self._double)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -374,6 +375,8 @@ class Metric(Operators, nn.Module):
     def after(self, batch: Snapshot) -> Snapshot:
         """The state with a batch merged in. Pure."""
         mine, state = self._state(), batch.state
+        if self.compute_on_cpu:
+            state = {name: place(field, CPU) if self._slots[name].is_list else field for name, field in state.items()}
         if self._weighs:
             mine, state = {**mine, WEIGHT: self._updates + self._traced}, {**state, WEIGHT: batch.updates}
         updates = 0 if is_dynamo_compiling() else self._updates + batch.updates
@@ -810,6 +813,8 @@ def _classic_update(update: Callable[..., None]) -> Callable[..., None]:
         except TypeError:
             check.call(self, functools.partial(update, self), args, kwargs)
             raise
+        if self.compute_on_cpu:
+            self._adopt({name: place(field, CPU) if self._slots[name].is_list else field for name, field in self._state().items()})
         self._updates, self._double = count + 1, self._double or has_double(args, kwargs)
         self._batch = (mapped(Tensor.detach, args), mapped(Tensor.detach, kwargs))
 

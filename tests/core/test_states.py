@@ -206,3 +206,18 @@ def test_a_default_changed_in_place_does_not_survive_reset():
     metric.reset()
     assert float(getattr(metric, total)) == 0
     assert float(getattr(toys.Mean(), total)) == 0
+
+
+@pytest.mark.parametrize("kind", [toys.Median, toys.Kept])
+def test_compute_on_cpu_moves_lists_as_they_come(kind, monkeypatch):
+    moved = []
+
+    def place(field, device):
+        moved.append(device)
+        return field
+
+    monkeypatch.setattr("epochal.metric.place", place)
+    for wanted in (False, True):
+        metric = kind(compute_on_cpu=wanted)
+        metric.update(torch.arange(3.0))
+        assert set(moved) == ({torch.device("cpu")} if wanted else set())
