@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from epochal import check
-from epochal.classification.tables import Family, TableMetric, choose
+from epochal.classification.tables import GLOBAL, Family, TableMetric, choose
 from epochal.classification.tasks import Binary, MulticlassMatrix, Multilabel, Task
 from epochal.metric import MetricOptions, fixed
 from epochal.numeric import Numbers, integers, ratio, steps
@@ -47,7 +47,7 @@ class ConfusionMatrix(MatrixMetric):
     def __init__(
         self, task: Task, normalize: str | None = None, validate_args: bool = True, **kwargs: Unpack[MetricOptions]
     ) -> None:
-        super().__init__(task, validate_args=validate_args, **kwargs)
+        super().__init__(task, GLOBAL, validate_args, **kwargs)
         check.choice(self, "normalize", normalize, ("true", "pred", "all", "none", None))
         self.normalize = normalize
 
@@ -156,7 +156,7 @@ class CohenKappa(MatrixMetric):
         return choose(cls, task, {name: value for name, value in locals().items() if name not in ("cls", "task")})
 
     def __init__(self, task: Task, weights: str | None = None, validate_args: bool = True, **kwargs: Unpack[MetricOptions]) -> None:
-        super().__init__(task, validate_args=validate_args, **kwargs)
+        super().__init__(task, GLOBAL, validate_args, **kwargs)
         check.choice(self, "weights", weights, ("linear", "quadratic", "none", None))
         self.weights = weights
 
@@ -240,7 +240,7 @@ class MatthewsCorrCoef(MatrixMetric):
         return choose(cls, task, {name: value for name, value in locals().items() if name not in ("cls", "task")})
 
     def __init__(self, task: Task, validate_args: bool = True, **kwargs: Unpack[MetricOptions]) -> None:
-        super().__init__(task, validate_args=validate_args, **kwargs)
+        super().__init__(task, GLOBAL, validate_args, **kwargs)
 
     def value(self, matrix: Numbers) -> Numbers:
         matrix = matrix.sum(0) if matrix.ndim > 2 else matrix

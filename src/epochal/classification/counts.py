@@ -178,10 +178,10 @@ class MulticlassScore(Score):
             if average != "micro":
                 check.fail(self, "num_classes is None", f"average is {average!r}", "Pass num_classes=, or average='micro'.")
             task = MulticlassCorrect(0, top_k, ignore_index)
-        elif multidim_average == SAMPLEWISE or num_classes > FEW_CLASSES:
-            task = MulticlassMargins(num_classes, top_k, ignore_index)
         else:
-            task = MulticlassMatrix(num_classes, top_k, ignore_index)
+            check.whole(self, "num_classes", num_classes, 2)
+            apart = multidim_average == SAMPLEWISE or num_classes > FEW_CLASSES
+            task = (MulticlassMargins if apart else MulticlassMatrix)(num_classes, top_k, ignore_index)
         super().__init__(task, average, multidim_average, validate_args, zero_division=zero_division, **kwargs)
 
 

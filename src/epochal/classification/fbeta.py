@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import Tensor
@@ -49,8 +50,9 @@ class FBetaScore(Score):
 
     def weigh(self, beta: float) -> None:
         check.number(self, "beta", beta, 0)
-        if beta == 0:
-            check.fail(self, "beta is 0", "a positive number is needed", "For precision alone use Precision.")
+        if beta in (0, math.inf):
+            alone = "Recall" if beta else "Precision"
+            check.fail(self, f"beta is {beta!r}", "a positive number is needed", f"For {alone.lower()} alone use {alone}.")
         self.beta = float(beta)
 
     def score(self, counts: Counts) -> Numbers:

@@ -34,12 +34,16 @@ class Inferred(Task):
     cells = Thresholded.cells + MulticlassCorrect.cells  # those of a thresholded task, then right and wrong
     valid = "valid labels"
 
+    def check_arguments(self, metric: Any) -> None:
+        for kind in (1, 3):
+            self.task(kind, 0).check_arguments(metric)
+
     def decide(self, metric: Any, preds: Tensor, target: Tensor) -> tuple[int, int]:
         """(kind, number of labels or classes)."""
         check.tensors(metric, preds=preds, target=target)
         if is_scores(preds) and preds.shape == target.shape:
             return (1, 0) if preds.ndim < 2 else (2, preds.shape[1])
-        if is_scores(preds) and preds.ndim == target.ndim + 1:
+        if is_scores(preds) and preds.ndim == target.ndim + 1 > 1:
             return 3, preds.shape[1]
         return 4, 0
 
@@ -47,7 +51,7 @@ class Inferred(Task):
         if kind == 1:
             return Binary(self.threshold, self.ignore_index, self.logits)
         if kind == 2:
-            return Multilabel(max(size, 2), self.threshold, self.ignore_index, self.logits)
+            return Multilabel(size, self.threshold, self.ignore_index, self.logits)
         return MulticlassCorrect(size, self.top_k, self.ignore_index)
 
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:

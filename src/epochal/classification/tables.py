@@ -18,7 +18,7 @@ from typing_extensions import Unpack
 from epochal import check
 from epochal.classification.inferred import UNDECIDED, Inferred
 from epochal.classification.tasks import Cells, Task
-from epochal.metric import Metric, MetricOptions, State
+from epochal.metric import OPTIONS, Metric, MetricOptions, State
 from epochal.numeric import histogram, within
 
 GLOBAL, SAMPLEWISE = "global", "samplewise"
@@ -53,10 +53,11 @@ class TableMetric(Metric):
         self, task: Task, multidim_average: str = GLOBAL, validate_args: bool = True, **kwargs: Unpack[MetricOptions]
     ) -> None:
         super().__init__(**kwargs)
+        task.check_arguments(self)
         check.choice(self, "multidim_average", multidim_average, (GLOBAL, SAMPLEWISE))
-        plain = not task.groups and multidim_average == GLOBAL  # one table for all
+        plain = not task.groups and multidim_average == GLOBAL and validate_args  # one table for all, which refuses what is bad
         self.__dict__.update(task=task, multidim_average=multidim_average, validate_args=validate_args, plain=plain)
-        self.__dict__["refuses"] = plain and task.strict and validate_args
+        self.__dict__["refuses"] = plain and task.strict
         if multidim_average == SAMPLEWISE:
             self.add_state("table", [], dist_reduce_fx="cat")
         else:
@@ -71,7 +72,7 @@ class TableMetric(Metric):
     plain: bool
 
     def measured_by(self) -> Hashable:
-        return self.task, self.multidim_average
+        return self.task, self.multidim_average, self.validate_args
 
     def measure(self, preds: Tensor, target: Tensor) -> State:
         """Count the pairs. ``preds``, ``target``: as the task says."""
@@ -95,6 +96,8 @@ class TableMetric(Metric):
 
     def rows(self, table: Tensor) -> Tensor:
         """The table, also of no sample yet, which has no shape."""
+        if self.plain:
+            return table
         if self.multidim_average == SAMPLEWISE and not table.numel():
             return torch.zeros(
                 (0, self.task.groups, self.task.cells) if self.task.groups else (0, self.task.cells), device=table.device
@@ -118,7 +121,12 @@ class Family(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls.task_name is None:  # type: ignore[attr-defined]
             return cls.__new__(cls, *args, **kwargs)  # type: ignore[arg-type]
-        return super().__call__(*args, **kwargs)
+        try:
+            return super().__call__(*args, **kwargs)
+        except TypeError:  # of a base class, to which an unknown name may mean something else
+            known = {*inspect.signature(cls).parameters, *OPTIONS} - {"kwargs"}
+            check.unknown_arguments(cls.__name__, {name: value for name, value in kwargs.items() if name not in known}, known)
+            raise
 
     @property
     def __signature__(cls) -> inspect.Signature:

@@ -65,6 +65,12 @@ class Task:
     ignore_index: int | None
     valid: str  # what labels are valid, in words
 
+    def check_arguments(self, metric: Any) -> None:
+        """Raise for arguments that suit no data."""
+        if self.ignore_index is not None and not isinstance(self.ignore_index, int):
+            came = f"ignore_index is {self.ignore_index!r}"
+            raise TypeError(check.message(metric, came, "an integer is needed", "Pass a label, or None."))
+
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
         raise NotImplementedError
 
@@ -142,6 +148,11 @@ class Thresholded(Task):
     logits: bool | None
     valid = "labels 0 and 1"
 
+    def check_arguments(self, metric: Any) -> None:
+        super().check_arguments(metric)
+        check.number(metric, "threshold", self.threshold, 0, 1)
+        check.choice(metric, "logits", self.logits, (None, True, False))
+
     def check(self, metric: Any, preds: Tensor, target: Tensor) -> None:
         check.pair(metric, preds, target)
         check.integers(metric, target=target)
@@ -175,11 +186,6 @@ class Thresholded(Task):
         return stack([counts.of - counts.positive, counts.positive])
 
 
-def _check_threshold(task: str, threshold: float, logits: bool | None) -> None:
-    check.number(task, "threshold", threshold, 0, 1)
-    check.choice(task, "logits", logits, (None, True, False))
-
-
 @dataclass(frozen=True)
 class Binary(Thresholded):
     """Two classes: preds and target of one shape (N, ...)."""
@@ -188,9 +194,6 @@ class Binary(Thresholded):
     threshold: float = 0.5
     ignore_index: int | None = None
     logits: bool | None = None
-
-    def __post_init__(self) -> None:
-        _check_threshold("Binary task", self.threshold, self.logits)
 
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
         self.check(metric, preds, target)
@@ -207,9 +210,9 @@ class Multilabel(Thresholded):
     ignore_index: int | None = None
     logits: bool | None = None
 
-    def __post_init__(self) -> None:
-        check.whole("Multilabel task", "num_labels", self.num_labels, 2)
-        _check_threshold("Multilabel task", self.threshold, self.logits)
+    def check_arguments(self, metric: Any) -> None:
+        check.whole(metric, "num_labels", self.num_labels, 2)
+        super().check_arguments(metric)
 
     @property
     def groups(self) -> int:  # type: ignore[override]
@@ -241,11 +244,12 @@ class Multiclass(Task):
     ignore_index: int | None = None
     one_class_each = True
 
-    def __post_init__(self) -> None:
-        check.whole("Multiclass task", "num_classes", self.num_classes, 2)
-        check.whole("Multiclass task", "top_k", self.top_k, 1)
+    def check_arguments(self, metric: Any) -> None:
+        super().check_arguments(metric)
+        check.whole(metric, "num_classes", self.num_classes, 2)
+        check.whole(metric, "top_k", self.top_k, 1)
         if self.top_k > self.num_classes:
-            check.fail("Multiclass task", f"top_k is {self.top_k}", f"num_classes is {self.num_classes}")
+            check.fail(metric, f"top_k is {self.top_k}", f"num_classes is {self.num_classes}")
 
     @property
     def labels(self) -> int:
@@ -267,21 +271,26 @@ class Multiclass(Task):
         if self.top_k > 1:
             among = (preds.topk(self.top_k, 1).indices == target.unsqueeze(1)).any(1)
             label = torch.where(among, target, label)
-        return label, top != top  # the maximum of a row with NaN is NaN, which alone differs from itself
+        return label, top.isnan()  # the maximum of a row with NaN is NaN, which alone differs from itself
 
     def _fits(self, preds: Tensor, target: Tensor) -> bool:
         if not isinstance(preds, Tensor) or not isinstance(target, Tensor) or target.is_floating_point() or target.is_complex():
             return False
         scores, of = preds.shape, target.shape
         if preds.is_floating_point():
-            return len(scores) == len(of) + 1 and scores[1] == self.num_classes and scores[0] == of[0] and scores[2:] == of[1:]
+            return (
+                len(scores) == len(of) + 1 > 1
+                and scores[1] == self.num_classes
+                and scores[0] == of[0]
+                and (len(of) == 1 or scores[2:] == of[1:])
+            )
         return scores == of and self.top_k == 1 and not preds.is_complex()
 
     def _complain(self, metric: Any, preds: Tensor, target: Tensor) -> None:
         check.tensors(metric, preds=preds, target=target)
         check.integers(metric, target=target)
         check.real(metric, preds=preds)
-        if preds.ndim == target.ndim + 1:
+        if preds.ndim == target.ndim + 1 > 1:
             if not is_scores(preds):
                 check.fail(
                     metric,
@@ -310,25 +319,30 @@ class Multiclass(Task):
 
 @dataclass(frozen=True)
 class MulticlassMatrix(Multiclass):
-    """Counted as the whole confusion matrix, row by row; the last column is spare."""
+    """Counted as the whole confusion matrix, row by row; the columns behind the classes are spare."""
 
     strict = True
 
     @cached_property
+    def columns(self) -> int:
+        """Of a row: odd, since the least int64, which NaN becomes as an integer, times an even number is 0."""
+        return self.num_classes + 1 + self.num_classes % 2
+
+    @cached_property
     def cells(self) -> int:  # type: ignore[override]
-        return self.num_classes * (self.num_classes + 1)
+        return self.num_classes * self.columns
 
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
         label, bad = self.predicted(metric, preds, target)
         true, weight = valid_target(target, self.ignore_index)
-        index = torch.add(label, true, alpha=self.num_classes + 1)  # out of range where target is
+        index = torch.add(label, true, alpha=self.columns)  # out of range where target is
         return Cells(index.masked_fill_(bad, NOWHERE), weight)
 
     def faults(self, table: Tensor) -> Tensor:
-        return table[self.num_classes :: self.num_classes + 1]
+        return table.view(self.num_classes, self.columns)[:, self.num_classes :]
 
     def matrix(self, table: Tensor) -> Numbers:
-        return numbers(table).reshape(self.num_classes, self.num_classes + 1)[:, :-1]
+        return numbers(table).reshape(self.num_classes, self.columns)[:, : self.num_classes]
 
     def counts(self, table: Tensor) -> Counts:
         return MatrixCounts(self.matrix(table))
@@ -349,7 +363,8 @@ class MulticlassMargins(Multiclass):
         true, weight = valid_target(target, self.ignore_index)
         label, bad, true = _rows(label), _rows(bad), in_range(_rows(true), classes)
         both = (true + 2 * classes).masked_fill_(true != label, wrong)
-        index = torch.cat([true.masked_fill(true == classes, spare), (label + classes).masked_fill_(bad, spare), both], 1)
+        bad = bad | (true == classes)
+        index = torch.cat([true.masked_fill_(bad, spare), (label + classes).masked_fill_(bad, wrong), both], 1)
         return Cells(index, None if weight is None else _rows(weight).repeat(1, 3))
 
     def counts(self, table: Tensor) -> Counts:
@@ -365,8 +380,9 @@ class MulticlassCorrect(Multiclass):
     cells = 3  # wrong, right, spare
     strict = True
 
-    def __post_init__(self) -> None:
-        check.whole("Multiclass task", "top_k", self.top_k, 1)
+    def check_arguments(self, metric: Any) -> None:
+        Task.check_arguments(self, metric)
+        check.whole(metric, "top_k", self.top_k, 1)
 
     @property
     def labels(self) -> int:
@@ -379,7 +395,8 @@ class MulticlassCorrect(Multiclass):
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
         known = self
         if not self.num_classes:
-            known = replace(self, num_classes=preds.shape[1] if preds.ndim == target.ndim + 1 else 2**62)
+            check.tensors(metric, preds=preds, target=target)
+            known = replace(self, num_classes=preds.shape[1] if preds.ndim == target.ndim + 1 > 1 else 2**62)
         label, bad = known.predicted(metric, preds, target)
         true, weight = valid_target(target, self.ignore_index)
         true = in_range(true, known.num_classes)

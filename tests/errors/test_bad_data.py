@@ -1,0 +1,315 @@
+"""Bad data, for every public metric by discovery: which error, in which words, and that nothing of it enters the state.
+
+The examples of tests/laws say how a metric is built and what good data are; here they are made bad. A fault of shapes, dtypes or
+arguments is found at once, always. A fault of values (labels out of range, NaN) is found at once where a look at values is free,
+else (``check.deferred``) at ``compute``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import epochal
+from epochal import check
+from epochal.aggregation import SumMetric
+from tests.errors.grammar import content, grammatical, refused, same
+from tests.laws.examples import EXAMPLES, Example
+from tests.laws.test_laws import PUBLIC
+
+IN_ALL_FORMS = ("Accuracy", "ExactMatch")
+HUGE = 2**62  # times an even number of classes it is 0 in int64
+NOT_A_LABEL = torch.tensor(math.nan).long()  # what float labels with NaN become
+
+
+@dataclass(frozen=True)
+class Bad:
+    """Arguments of ``update`` that must be refused."""
+
+    name: str
+    args: tuple[Any, ...]
+    error: type[Exception]
+    words: tuple[str, ...] = ()
+    of_values: bool = False
+
+
+def examples() -> list[Example]:
+    """Of each class (F1 is F1Score) two; all of a few, since metrics of labels read all forms of data the same way."""
+    found = []
+    for name, cls in PUBLIC.items():
+        if cls.__name__ == name:
+            found += EXAMPLES.get(name, ()) if name.endswith(IN_ALL_FORMS) else EXAMPLES.get(name, [])[:2]
+    return found
+
+
+def spoiled(tensor: Tensor, value: Any) -> Tensor:
+    """With one value in the middle."""
+    twin = tensor.clone()
+    twin.view(-1)[twin.numel() // 2] = value
+    return twin
+
+
+# --- what is bad, by the kind of metric ----------------------------------------------------------------------------------------
+
+
+def calls(batch: tuple[Any, ...]) -> Iterator[Bad]:
+    """For every metric: too many arguments, and what is no number."""
+    yield Bad("too many", (*batch, *batch, 1), TypeError, ("update was called with", "takes"))
+    yield Bad("text", ("abc", *batch[1:]), TypeError, ("is a str",))
+    yield Bad("nothing", (None, *batch[1:]), TypeError, ("is a NoneType",))
+
+
+def pairs(batch: tuple[Any, ...]) -> Iterator[Bad]:
+    """For every metric of predictions and targets."""
+    preds, target = batch
+    yield Bad("no target", (preds,), TypeError, ("update was called with (Tensor)", "target"))
+    yield Bad("list preds", (preds.tolist(), target), TypeError, ("preds is a list", "torch.as_tensor(preds)"))
+    yield Bad("list target", (preds, target.tolist()), TypeError, ("target is a list", "torch.as_tensor(target)"))
+    yield Bad("array", (preds, target.numpy()), TypeError, ("target is a ndarray",))
+    yield Bad("complex preds", (preds.to(torch.complex64), target), TypeError, ("preds has dtype torch.complex64",))
+    yield Bad("complex target", (preds, target.to(torch.complex64)), TypeError, ("target has dtype torch.complex64",))
+    yield Bad("fewer preds", (preds[:-1], target), ValueError, (check.shape(preds[:-1]), check.shape(target)))
+    yield Bad("fewer targets", (preds, target[:-1]), ValueError, (check.shape(preds), check.shape(target[:-1])))
+    yield Bad("one dimension more", (preds, target.unsqueeze(-1)), ValueError, (check.shape(target.unsqueeze(-1)),))
+    yield Bad("a number", (preds, target.reshape(-1)[0]), ValueError, (check.shape(preds), "()"))
+
+
+def classification(metric: Any, batch: tuple[Tensor, Tensor]) -> Iterator[Bad]:
+    preds, target = batch
+    task = metric.task
+    classes = getattr(task, "num_classes", None)  # 0: not known
+    several = preds.ndim > target.ndim
+    yield Bad("float target", (preds, target.float()), TypeError, ("target has dtype torch.float32", "target.long()"))
+    if preds.is_floating_point():
+        yield Bad("NaN", (spoiled(preds, math.nan), target), ValueError, ("preds has 1 NaN",), of_values=True)
+        yield Bad("all NaN", (preds * math.nan, target), ValueError, (f"preds has {preds.numel()} NaN",), of_values=True)
+    elif classes or type(metric).task_name in ("binary", "multilabel"):
+        yield Bad("preds too high", (spoiled(preds, 99), target), ValueError, ("preds has the values 99",), of_values=True)
+    if not preds.is_floating_point():
+        yield Bad("preds below 0", (spoiled(preds, -1), target), ValueError, ("preds has the values -1",), of_values=True)
+    known = several or classes != 0
+    for value in (99, HUGE) if known and not (classes is None and not preds.is_floating_point()) else ():
+        words = (f"target has the values {value}", f"ignore_index={value}")
+        yield Bad(f"target {value}", (preds, spoiled(target, value)), ValueError, words, of_values=True)
+    for value in (-100, int(NOT_A_LABEL)):
+        words = (f"target has the values {value}", f"ignore_index={value}")
+        yield Bad(f"target {value}", (preds, spoiled(target, value)), ValueError, words, of_values=True)
+    if several:
+        yield Bad("integer scores", (preds.long(), target), ValueError, ("torch.int64", check.shape(preds)))
+        onehot = torch.nn.functional.one_hot(target.clamp(0), preds.shape[1]).movedim(-1, 1)
+        if isinstance(classes, int):
+            yield Bad("one-hot target", (preds, onehot), ValueError, (check.shape(preds), "scores (N, C, ...)"))
+    if several and classes:
+        words = (f"preds has {classes - 1} classes", f"num_classes is {classes}", f"num_classes={classes - 1}")
+        yield Bad("too few classes", (preds[:, 1:], target), ValueError, words)
+    if classes is not None and not several:
+        yield Bad("labels as floats", (preds.float(), target), ValueError, ("torch.float32",))
+    if hasattr(task, "num_labels"):
+        words = (check.shape(preds[:, 1:]), f"num_labels is {task.num_labels}")
+        yield Bad("too few labels", (preds[:, 1:], target[:, 1:]), ValueError, words)
+
+
+def faults(example: Example) -> Iterator[Bad]:
+    metric, batch = example.make(), example.batches()[2]
+    if not all(isinstance(given, Tensor | float) for given in batch):
+        return
+    yield from calls(batch)
+    names = list(inspect.signature(metric.measure).parameters)
+    if names == ["preds", "target"] or example.variant == "formula":
+        yield from pairs(batch)
+    if type(metric).__module__.startswith("epochal.classification"):
+        yield from classification(metric, batch)
+    if getattr(metric, "num_outputs", 1) > 1:
+        yield Bad("outputs", (batch[0][:, 1:], batch[1][:, 1:]), ValueError, ("num_outputs is 3",))
+
+
+CASES = [(example, bad) for example in examples() for bad in faults(example)]
+OF_VALUES = [(example, bad) for example, bad in CASES if bad.of_values]
+
+
+def named(case: Any) -> str:
+    return case.name if isinstance(case, Bad) else str(case)
+
+
+def raiser(example: Example) -> str:
+    """The class that errors name: of a formula, a metric in it."""
+    metric = example.make()
+    inner = [type(leaf).__name__ for leaf in metric.modules() if not isinstance(leaf, epochal.CompositionalMetric)]
+    return f"({'|'.join(inner)})" if example.build else type(metric).__name__
+
+
+def test_every_metric_is_given_bad_data():
+    """The discovery works: each metric that has an example is refused something, those of labels also bad values."""
+    tried = {example.cls for example, _ in CASES}
+    assert tried == {example.cls for example in examples()}
+    of_labels = {example.cls for example in examples() if type(example.make()).__module__.startswith("epochal.classification")}
+    assert of_labels == {example.cls for example, _ in OF_VALUES}
+    assert len(of_labels) > 40
+
+
+@pytest.mark.parametrize(("example", "bad"), CASES, ids=named)
+def test_refused_and_nothing_of_it_stays(example, bad):
+    metric, control = example.make(), example.make()
+    good = example.batches()
+    for batch in good[:2]:
+        metric.update(*batch)
+        control.update(*batch)
+    before = content(metric)
+    for verb in (metric.update, metric, metric.of):
+        refused(functools.partial(verb, *bad.args), bad.error, raiser(example), bad.words)
+        assert same(content(metric), before), verb
+    metric.update(*good[3])
+    control.update(*good[3])
+    assert same(metric.compute(), control.compute())
+
+
+@pytest.mark.parametrize(("example", "bad"), [(e, b) for e, b in CASES if e.function and "called" not in str(b.words)], ids=named)
+def test_a_function_says_the_same(example, bad):
+    function = functools.partial(getattr(epochal.functional, example.function), **example.arguments)
+    refused(lambda: function(*bad.args), bad.error, raiser(example), bad.words)
+
+
+@pytest.mark.parametrize(("example", "bad"), OF_VALUES, ids=named)
+def test_deferred_faults_of_values_are_found_at_compute(example, bad):
+    metric = example.make()
+    with check.deferred():
+        for args in (example.batches()[0], bad.args, example.batches()[1]):
+            metric.update(*args)
+    assert metric.update_count == 3
+    refused(metric.compute, ValueError, raiser(example))
+    with check.deferred():
+        refused(metric.compute, ValueError, raiser(example))
+    other = example.make()
+    other.update(*example.batches()[0])
+    before = content(other)
+    refused(lambda: other.merge_state(metric), ValueError, raiser(example))
+    assert same(content(other), before)
+    metric.reset()
+    metric.update(*example.batches()[0])
+    assert same(metric.compute(), other.compute())
+
+
+@pytest.mark.parametrize(("example", "bad"), [(e, b) for e, b in CASES if not b.of_values], ids=named)
+def test_deferred_faults_of_form_are_found_at_once(example, bad):
+    metric = example.make()
+    with check.deferred():
+        refused(lambda: metric.update(*bad.args), bad.error, raiser(example), bad.words)
+    assert metric.update_count == 0
+
+
+# --- ignored values, and validate_args ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("example", "bad"), [(e, b) for e, b in OF_VALUES if b.name == "target -100"], ids=named)
+def test_what_is_ignored_is_not_bad(example, bad):
+    """``ignore_index`` may be any number; the prediction of an ignored target may be NaN."""
+    if "ignore_index" in example.arguments:
+        return
+    build = functools.partial(PUBLIC[example.cls], **{**example.arguments, "ignore_index": -100})
+    preds, target = bad.args
+    metric = build()
+    metric.update(preds, target)
+    value = metric.compute()
+    if preds.is_floating_point():
+        at = (target == -100).unsqueeze(1) if preds.ndim > target.ndim else target == -100
+        metric.reset()
+        metric.update(preds.masked_fill(at, math.nan), target)
+        assert same(metric.compute(), value)
+
+
+@pytest.mark.parametrize(("example", "bad"), [(e, b) for e, b in OF_VALUES if b.name in ("target 99", "NaN")], ids=named)
+def test_unchecked_values_are_left_out(example, bad):
+    """``validate_args=False``: bad values are counted as nothing, not as another class, and no error is raised."""
+    if "samplewise" in example.variant or "Exact" in example.cls or bad.args[0].ndim > 2 or "ignore_index" in example.arguments:
+        return  # of these a bad value spoils more than its own place
+    metric, control = (PUBLIC[example.cls](**example.arguments, validate_args=False) for _ in range(2))
+    metric.update(*bad.args)
+    good = example.batches()[2]
+    at = (bad.args[1] != good[1]) | (bad.args[0] != good[0]).reshape(*good[1].shape, -1).any(-1)
+    if good[1].ndim == 1:
+        control.update(good[0][~at], good[1][~at])
+        assert same(metric.compute(), control.compute())
+    else:
+        assert metric.compute().isfinite().all()
+
+
+# --- aggregations ------------------------------------------------------------------------------------------------------------
+
+AGGREGATIONS = ("SumMetric", "MeanMetric", "MaxMetric", "MinMetric", "CatMetric", "RunningMean", "RunningSum")
+
+
+@pytest.mark.parametrize("name", AGGREGATIONS)
+def test_aggregations_refuse_nan(name):
+    metric = getattr(epochal, name)(nan_strategy="error")
+    metric.update(torch.tensor([1.0, 2.0]))
+    before, value = content(metric), metric.compute()
+    for verb in (metric.update, metric, metric.of):
+        refused(lambda: verb(torch.tensor([1.0, math.nan, math.nan])), ValueError, name, ("2 of the values are NaN",))
+        assert same(content(metric), before)
+    metric.update(torch.tensor([]))
+    if not name.startswith("Running"):
+        assert same(metric.compute(), value)
+    with check.deferred():
+        metric.update(torch.tensor([math.nan]))
+    refused(metric.compute, ValueError, name, ("1 of the values are NaN",))
+
+
+@pytest.mark.parametrize("name", AGGREGATIONS)
+def test_aggregations_warn_of_nan_in_the_grammar(name):
+    metric = getattr(epochal, name)()
+    with pytest.warns(UserWarning, match="NaN") as caught:
+        metric.update(torch.tensor([1.0, math.nan]))
+    grammatical(caught[0].message, name, ("1 of the values are NaN", "nan_strategy='ignore'"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        getattr(epochal, name)(nan_strategy="ignore").update(torch.tensor([1.0, math.nan]))
+
+
+@pytest.mark.parametrize("name", AGGREGATIONS)
+def test_aggregations_take_real_numbers(name):
+    metric = getattr(epochal, name)()
+    for given in ({1: 2}, [1, "a"], object()):
+        refused(lambda: metric.update(given), TypeError, name, (f"value is a {type(given).__name__}",))
+    refused(lambda: metric.update(torch.tensor(1j)), TypeError, name, ("complex64",))
+    refused(lambda: metric.update(1j), TypeError, name)
+    assert metric.update_count == 0
+
+
+def test_weights_that_do_not_fit():
+    metric = epochal.MeanMetric()
+    refused(lambda: metric.update(torch.ones(3), torch.ones(2)), ValueError, "MeanMetric", ("(2,)", "(3,)"))
+    assert metric.update_count == 0
+
+
+def test_an_error_in_a_formula_leaves_all_of_its_metrics():
+    formula = epochal.MeanSquaredError() + SumMetric()
+    refused(lambda: formula.update(torch.ones(2), torch.ones(3)), ValueError, "MeanSquaredError")
+    assert all(leaf.update_count == 0 for leaf in (formula.metric_a, formula.metric_b))
+
+
+# --- labels that no sane data have ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", [-(2**63), 2**63 - 1, 2**62, -(2**62), 2**32, 2**31, -1])
+@pytest.mark.parametrize("classes", [2, 3, 4, 7, 8, 63, 64, 65, 127, 255])
+def test_extreme_labels_do_not_wrap_around(label, classes):
+    """Cells are target times a number: in int64, the least label (NaN as an integer) times an even number is 0."""
+    for place in ("target", "preds"):
+        given = {"preds": torch.zeros(4, dtype=torch.long), "target": torch.zeros(4, dtype=torch.long)}
+        given[place][2] = label
+        metric = epochal.classification.MulticlassAccuracy(classes)
+        refused(lambda: metric.update(**given), ValueError, "MulticlassAccuracy", (f"{place} has the values {label}",))
+        with check.deferred():
+            metric.update(**given)
+        refused(metric.compute, ValueError, "MulticlassAccuracy")
+    binary = epochal.classification.BinaryAccuracy()
+    refused(lambda: binary.update(**given), ValueError, "BinaryAccuracy", (f"preds has the values {label}",))
