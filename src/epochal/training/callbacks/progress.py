@@ -108,6 +108,7 @@ class TQDMProgressBar(ProgressBar):
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if self._bar is not None:
+            self._bar.leave = True  # the last epoch's stays
             self._bar.close()
             self._bar = None
 
