@@ -96,9 +96,9 @@ def histogram(index: Tensor, size: int, weight: Tensor | None = None) -> Tensor:
     is an IndexError.
     """
     index = index if index.ndim == 1 else index.reshape(-1)
-    one = _ONE if index.device.type == "cpu" else torch.ones_like(_ONE, device=index.device)
+    one = _ONE if index.is_cpu else torch.ones_like(_ONE, device=index.device)
     counts = one.expand_as(index) if weight is None else weight.reshape(-1)
-    bins = torch.zeros(size, dtype=torch.int64, device=index.device)
+    bins = index.new_zeros(size)
     if check.reads_values(index.device):
         if weight is not None:
             index = index.masked_fill(counts == 0, 0)  # what weighs nothing may be anywhere

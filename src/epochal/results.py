@@ -31,8 +31,10 @@ def cast(value: Any, dtype: torch.dtype) -> Any:
     if isinstance(value, Tensor):
         return _own(value, dtype)
     if isinstance(value, NUMBERS):  # a formula on counts (numeric.numbers)
-        own = torch.from_numpy(np.array(value, dtype=NUMPY.get(dtype) if value.dtype.kind == "f" else None))
-        return own.to(dtype) if own.is_floating_point() and own.dtype is not dtype else own
+        if value.dtype.kind != "f":
+            return torch.from_numpy(np.array(value))
+        own = torch.from_numpy(np.array(value, dtype=NUMPY.get(dtype)))
+        return own if dtype in NUMPY else own.to(dtype)
     return mapped(lambda tensor: _own(tensor, dtype), value)
 
 

@@ -14,6 +14,8 @@
 
 Every entry of :data:`LAWS` takes a :class:`Case` and can be run alone, so that a test suite reports them one by one. The laws
 of the homomorphism (``splits``, ``merge_order``, ``identity``) do not apply to a metric that says ``order_matters`` or ``random``.
+
+The laws stand in one file, each a function of its own, so that they can be read as one list; that is why it is long.
 """
 
 from __future__ import annotations

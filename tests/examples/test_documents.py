@@ -45,7 +45,8 @@ def test_the_code_of_the_readme_runs(block, tmp_path):
 def test_the_metric_of_the_guide_is_lawful(tmp_path, monkeypatch):
     imports = (
         "import torch\nfrom collections.abc import Hashable\nfrom torch import Tensor\nfrom typing_extensions import Unpack\n"
-        "from epochal import check\nfrom epochal.metric import Metric, MetricOptions, State, fixed\nfrom epochal.numeric import wide\n"
+        "from epochal import check\nfrom epochal.metric import Metric, MetricOptions, State, fixed\n"
+        "from epochal.numeric import wide\n"
     )
     (tmp_path / "guide.py").write_text(imports + blocks("docs/adding-a-metric.md")[0])  # a file, so that pickle finds it
     monkeypatch.syspath_prepend(tmp_path)
