@@ -384,8 +384,9 @@ class Metric(Operators, nn.Module):
 
     def take(self, after: Snapshot, batch: Snapshot | None) -> None:
         """The one place where new data enter the state; ``batch`` is what :meth:`batch_value` reads."""
-        self._adopt(after.state)
         put = object.__setattr__
+        for name in self._slots:
+            put(self, name, after.state[name])
         if after.double:
             put(self, "_double", True)
         if is_dynamo_compiling():

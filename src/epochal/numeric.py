@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -47,18 +48,18 @@ def numbers(counts: Tensor) -> Numbers:
 
 def ratio(numerator: Numbers, denominator: Numbers, zero: float = 0.0) -> Numbers:
     """``numerator / denominator`` of counts, and ``zero`` where both are 0. Has no useful gradient there."""
-    if isinstance(denominator, float):  # a number of NumPy is one, too
-        return numerator / denominator if denominator else np.float64(zero)
+    if isinstance(denominator, np.ndarray):
+        quotient = numerator / np.maximum(denominator, TINY)
+        return np.where(denominator == 0, zero, quotient) if zero else quotient
     if isinstance(denominator, Tensor):
         return (numerator / denominator).nan_to_num_(zero)
-    quotient = numerator / np.maximum(denominator, TINY)
-    return np.where(denominator == 0, zero, quotient) if zero else quotient
+    return numerator / denominator if denominator else np.float64(zero)
 
 
 def weighted_mean(values: Numbers, weights: Numbers, empty: float = 0.0) -> Numbers:
     """The mean over the last dimension; ``empty`` where all weights are 0."""
     if values.ndim == 1:
-        return ratio(values @ weights, weights.sum(), empty)
+        return ratio(values @ weights, weights.sum() if isinstance(weights, Tensor) else np.add.reduce(weights), empty)
     return ratio((values * weights).sum(-1), weights.sum(-1), empty)
 
 
@@ -86,7 +87,10 @@ def integers(counts: Numbers) -> Numbers:
     return counts.long() if isinstance(counts, Tensor) else counts.astype(np.int64)
 
 
-_ONE = torch.ones((), dtype=torch.int64)
+@functools.lru_cache(maxsize=256)
+def _ones(size: int, device: torch.device) -> Tensor:
+    """Of a batch's size, which comes again; as one number in memory."""
+    return torch.ones((), dtype=torch.int64, device=device).expand(size)
 
 
 def histogram(index: Tensor, size: int, weight: Tensor | None = None) -> Tensor:
@@ -96,8 +100,7 @@ def histogram(index: Tensor, size: int, weight: Tensor | None = None) -> Tensor:
     is an IndexError.
     """
     index = index if index.ndim == 1 else index.reshape(-1)
-    one = _ONE if index.is_cpu else torch.ones_like(_ONE, device=index.device)
-    counts = one.expand_as(index) if weight is None else weight.reshape(-1)
+    counts = _ones(index.shape[0], index.device) if weight is None else weight.reshape(-1)
     bins = index.new_zeros(size)
     if check.reads_values(index.device):
         if weight is not None:

@@ -82,7 +82,7 @@ class Score(TableMetric, metaclass=Family):
     def derive(self, table: Tensor, decision: Tensor | None = None) -> dict[str, Counts]:
         if decision is not None and isinstance(self.task, Inferred):
             return {"counts": self.task.counts_of(table, decision)}
-        return {"counts": self.task.counts(self.rows(table))}
+        return {"counts": self.task.counts(table if self.plain else self.rows(table))}
 
     def value(self, counts: Counts) -> Numbers:
         if self.average == "macro" and self.task.one_class_each is not False:

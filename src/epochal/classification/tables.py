@@ -96,8 +96,6 @@ class TableMetric(Metric):
 
     def rows(self, table: Tensor) -> Tensor:
         """The table, also of no sample yet, which has no shape."""
-        if self.plain:
-            return table
         if self.multidim_average == SAMPLEWISE and not table.numel():
             return torch.zeros(
                 (0, self.task.groups, self.task.cells) if self.task.groups else (0, self.task.cells), device=table.device

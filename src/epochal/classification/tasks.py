@@ -263,7 +263,7 @@ class Multiclass(Task):
         """The predicted labels, of target's shape, and which of them are none: NaN or out of range."""
         if not self._fits(preds, target):
             self._complain(metric, preds, target)
-        if preds.ndim == target.ndim:
+        if not preds.is_floating_point():
             label = in_range(preds, self.num_classes)
             return label, label == self.num_classes
         preds = preds.detach() if preds.requires_grad else preds
@@ -334,7 +334,8 @@ class MulticlassMatrix(Multiclass):
 
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
         label, bad = self.predicted(metric, preds, target)
-        true, weight = valid_target(target, self.ignore_index)
+        plain = self.ignore_index is None and target.dtype is torch.int64
+        true, weight = (target, None) if plain else valid_target(target, self.ignore_index)
         index = torch.add(label, true, alpha=self.columns)  # out of range where target is
         return Cells(index.masked_fill_(bad, NOWHERE), weight)
 
@@ -399,9 +400,9 @@ class MulticlassCorrect(Multiclass):
             known = replace(self, num_classes=preds.shape[1] if preds.ndim == target.ndim + 1 > 1 else 2**62)
         label, bad = known.predicted(metric, preds, target)
         true, weight = valid_target(target, self.ignore_index)
-        true = in_range(true, known.num_classes)
-        right = (true == label).long().masked_fill_(bad | (true == known.num_classes), NOWHERE)
-        return Cells(_rows(right), weight)
+        bad = bad | (true.clamp(0, known.num_classes - 1) != true)
+        right = (true == label).long().masked_fill_(bad, NOWHERE)
+        return Cells(right, weight)
 
     def counts(self, table: Tensor) -> Counts:
         cells = numbers(table[..., :2])
@@ -418,10 +419,12 @@ class MulticlassExact(MulticlassCorrect):
 
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
         cells, weight = super().encode(metric, preds, target)
+        if cells.ndim < 2:
+            return Cells(cells, weight)
         if weight is None:
-            return Cells(cells if cells.shape[1] == 1 else cells.amin(1, keepdim=True), None)
-        weight = _rows(weight)
-        return Cells(cells.masked_fill(weight == 0, 1).amin(1, keepdim=True), weight.amax(1, keepdim=True))
+            return Cells(cells.flatten(1).amin(1), None)
+        weight = weight.flatten(1)
+        return Cells(cells.flatten(1).masked_fill(weight == 0, 1).amin(1), weight.amax(1))  # what is ignored is not wrong
 
     def matches(self, table: Tensor) -> tuple[Numbers, Numbers]:
         """How many are right, of how many."""
