@@ -12,6 +12,7 @@ from sklearn import metrics as sk
 
 import epochal
 from epochal import check
+from tests.reference import oracles
 from tests.reference.test_classification import computed
 
 CUTS = [5, 6, 20]
@@ -83,6 +84,28 @@ def test_micro_average(row, kind):
     assert cls()(preds, target) == pytest.approx(expected, abs=1e-6)
     with check.deferred():
         assert computed(cls(), batches) == pytest.approx(expected, abs=1e-6)
+
+
+NEGATIVES = [
+    (epochal.Specificity, oracles.SPECIFICITY),
+    (epochal.NegativePredictiveValue, oracles.NEGATIVE_PREDICTIVE_VALUE),
+    (epochal.StatScores, oracles.stat_scores),
+]
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+@pytest.mark.parametrize(("cls", "oracle"), NEGATIVES, ids=[cls.__name__ for cls, _ in NEGATIVES])
+def test_true_negatives(cls, oracle, kind):
+    """Of several classes each sample is a decision for every class; of labels alone nobody knows how many these are."""
+    preds, target, true, pred, binary = INPUTS[kind]
+    batches = list(zip(preds.tensor_split(CUTS), target.tensor_split(CUTS), strict=True))
+    if not preds.is_floating_point():
+        with pytest.raises(ValueError, match=rf"^{cls.__name__}: .+unknown classes, but .+\."):
+            computed(cls(), batches)
+        return
+    pairs = [(true.numpy().ravel(), pred.numpy().ravel().astype(int))]
+    expected = oracle("binary" if binary else "multiclass", pairs, preds.shape[-1] if binary else 4, average="micro")
+    np.testing.assert_allclose(computed(cls(), batches), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", [k for k in INPUTS if "scores" in k])
