@@ -14,8 +14,8 @@ EIGHT = ("Accuracy", "Precision", "Recall", "F1Score", "Specificity", "Confusion
 CLASSES, BATCH = 10, 64
 
 
-def eight(library: Any) -> Any:
-    return library.MetricCollection([getattr(library.classification, f"Multiclass{name}")(CLASSES) for name in EIGHT])
+def eight(library: Any, **options: Any) -> Any:
+    return library.MetricCollection([getattr(library.classification, f"Multiclass{name}")(CLASSES, **options) for name in EIGHT])
 
 
 def unlike(library: Any) -> Any:

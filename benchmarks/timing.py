@@ -7,37 +7,65 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+WARM, CALLS = 20, 5
+TURNS, SECONDS = 50, 1.0  # at least
+HEAD = f"{'':<58}{'ours':>10}{'peer':>10}{'':>7}{'ratio':>8}  needed"
+
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: seconds of a call of ours and of the peer's, and how many times faster ours must be."""
+    """One comparison of a cost of ours and of the peer's: how many times less ours must be, or the most that it may be, or both.
+
+    Seconds by default, printed as µs; ``unit`` names what else is counted.
+    """
 
     name: str
     ours: float
     peer: float
-    required: float
+    required: float | None = None
+    limit: float | None = None
+    unit: str = "µs"
 
     @property
     def ratio(self) -> float:
-        return self.peer / self.ours
+        return self.peer / self.ours if self.ours > 0 else float("inf")
+
+    @property
+    def met(self) -> bool:
+        return (self.required is None or self.ratio >= self.required) and (self.limit is None or self.ours <= self.limit)
+
+    @property
+    def needed(self) -> str:
+        ratio = [] if self.required is None else [f"{self.required:g} times"]
+        return " and ".join([*ratio, *([] if self.limit is None else [f"at most {self.limit:g}"])])
+
+    def printed(self, cost: float) -> str:
+        return f"{cost * 1e6:.1f}" if self.unit == "µs" else f"{cost:.0f}" if self.unit == "calls" else f"{cost:.3f}"
+
+    def __str__(self) -> str:
+        costs = f"{self.printed(self.ours):>10}{self.printed(self.peer):>10} {self.unit:<6}"
+        return f"{self.name:<58}{costs}{self.ratio:>8.2f}  {self.needed:<10}{'' if self.met else '  MISSED'}"
 
 
-def best_of(function: Callable[..., Any], *args: Any, calls: int = 20, rounds: int = 100, **kwargs: Any) -> float:
-    """Seconds of a call: the best round's mean, since other processes only ever add to it."""
-    return compare([lambda: function(*args, **kwargs)], calls, rounds)[0]
+def best_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> float:
+    """Seconds of a call: the best burst's mean, since other processes only ever add to it."""
+    return compare([lambda: function(*args, **kwargs)])[0]
 
 
-def compare(functions: Sequence[Callable[[], Any]], calls: int = 20, rounds: int = 100) -> list[float]:
-    """:func:`best_of` for each; in turns, so that a busy machine is busy for all of them."""
+def compare(functions: Sequence[Callable[[], Any]]) -> list[float]:
+    """:func:`best_of` for each; in turns of a few calls: a busy machine is busy for all, and each has some bursts undisturbed."""
+    for _ in range(WARM):
+        for function in functions:
+            function()
     best = [float("inf")] * len(functions)
-    for function in functions:
-        function()
-    for _ in range(rounds):
+    turns, end = 0, time.perf_counter() + SECONDS
+    while turns < TURNS or time.perf_counter() < end:
+        turns += 1
         for index, function in enumerate(functions):
             start = time.perf_counter()
-            for _ in range(calls):
+            for _ in range(CALLS):
                 function()
-            best[index] = min(best[index], (time.perf_counter() - start) / calls)
+            best[index] = min(best[index], (time.perf_counter() - start) / CALLS)
     return best
 
 

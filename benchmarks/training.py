@@ -10,21 +10,14 @@ import logging
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
+from benchmarks.timing import Row
+
 STEPS, ROUNDS = 600, 4
-
-
-class Row(NamedTuple):
-    """One comparison, in units of the bare step; ``limit`` is what ours may cost."""
-
-    name: str
-    ours: float
-    theirs: float
-    limit: float
 
 
 class Batches(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
@@ -118,16 +111,6 @@ def rows() -> list[Row]:
         return (best[of] - best[over]) / unit
 
     return [
-        Row("a step of fit, over a bare step", cost("ours", "bare"), cost("theirs", "bare"), 0.5),
-        Row("ten self.log calls", cost("ours, ten logs", "ours"), cost("theirs, ten logs", "theirs"), 0.3),
+        Row("a step of fit, over a bare step", cost("ours", "bare"), cost("theirs", "bare"), limit=0.5, unit="steps"),
+        Row("ten self.log calls", cost("ours, ten logs", "ours"), cost("theirs, ten logs", "theirs"), limit=0.3, unit="steps"),
     ]
-
-
-def main() -> None:
-    print(f"{'in bare steps':35} {'ours':>8} {'theirs':>8} {'limit':>8}")
-    for row in rows():
-        print(f"{row.name:35} {row.ours:8.3f} {row.theirs:8.3f} {row.limit:8.3f}  {'ok' if row.ours <= row.limit else 'TOO MUCH'}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,99 @@
+"""The benchmarks say what they measured: ratios, limits, and an exit code that a missed one changes."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torchmetrics")
+pytest.importorskip("lightning")
+
+from benchmarks.timing import Row, compare
+
+from benchmarks import __main__ as command
+from benchmarks import aggregation, collection, metrics, timing, training
+
+
+@pytest.mark.parametrize(
+    ("row", "met"),
+    [
+        (Row("a", 1.0, 4.0, required=4.0), True),
+        (Row("a", 1.0, 3.9, required=4.0), False),
+        (Row("a", 0.0, 1.0, required=4.0), True),
+        (Row("a", 4, 70, limit=4), True),
+        (Row("a", 5, 70, limit=4), False),
+        (Row("a", 5, 70, required=2.0, limit=4), False),
+        (Row("a", 4, 5, required=2.0, limit=4), False),
+        (Row("a", 5, 5), True),
+    ],
+)
+def test_a_row_is_met_where_ratio_and_limit_are(row, met):
+    assert row.met is met
+    assert str(row).endswith("MISSED") is not met
+
+
+def test_units():
+    assert "12.5" in str(Row("a", 12.5e-6, 25e-6, required=1.0))
+    assert "2.00  1 times" in str(Row("a", 12.5e-6, 25e-6, required=1.0))
+    assert "2        69 calls" in str(Row("a", 2, 69, limit=4, unit="calls"))
+    assert "0.250     3.000 steps" in str(Row("a", 0.25, 3.0, limit=0.5, unit="steps"))
+
+
+def test_functions_are_called_in_turns(monkeypatch):
+    brief(monkeypatch)
+    called = []
+    best = compare([lambda: called.append(0), lambda: called.append(1)])
+    assert called == [0, 1] * timing.WARM + ([0] * timing.CALLS + [1] * timing.CALLS) * timing.TURNS
+    assert all(0 < seconds < float("inf") for seconds in best)
+
+
+def brief(monkeypatch):
+    for name, value in (("WARM", 1), ("CALLS", 2), ("TURNS", 2), ("SECONDS", 0.0)):
+        monkeypatch.setattr(timing, name, value)
+
+
+@pytest.mark.parametrize("module", [aggregation, collection, metrics], ids=lambda module: module.__name__)
+def test_every_row_can_be_measured(monkeypatch, module):
+    brief(monkeypatch)
+    rows = list(module.rows())
+    assert len({row.name for row in rows}) == len(rows)
+    assert all(row.ours > 0 and row.peer > 0 and row.needed for row in rows)
+
+
+def test_required_of_the_single_metrics():
+    required = {(name, variant): forward for name, variant, _, forward in metrics.METRICS}
+    assert required["MulticlassF1Score", ""] == 4.0
+    assert required["MeanSquaredError", ""] == 3.0
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_training_is_measured_in_bare_steps(monkeypatch):
+    monkeypatch.setattr(training, "STEPS", 5)
+    monkeypatch.setattr(training, "ROUNDS", 1)
+    assert [(row.unit, row.limit) for row in training.rows()] == [("steps", 0.5), ("steps", 0.3)]
+
+
+class Fake:
+    def __init__(self, *rows):
+        self.made = rows
+
+    def rows(self):
+        return self.made
+
+
+@pytest.mark.parametrize(("ours", "code"), [(1.0, 0), (3.0, 1)])
+def test_a_missed_row_fails_the_command(monkeypatch, capsys, ours, code):
+    fakes = {"benchmarks.sync": Fake(Row("first", 1.0, 9.0, required=2.0), Row("second", ours, 4.0, required=2.0))}
+    monkeypatch.setattr(command.importlib, "import_module", fakes.__getitem__)
+    assert command.main(["sync"]) == code
+    printed = capsys.readouterr().out
+    assert ("sync: second" in printed) is bool(code)
+    assert "sync: first" not in printed
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(SystemExit, match="there is no speed, but one of aggregation, collection"):
+        command.main(["speed"])
+
+
+def test_all_modules_run_without_names():
+    assert command.modules([]) == ["aggregation", "collection", "metrics", "sync", "training"]
