@@ -40,6 +40,23 @@ def is_alone() -> bool:
     return _alone.get()
 
 
+def is_world(group: Any) -> bool:
+    """Whether a group is that of all processes."""
+    return available() and group is torch_dist.group.WORLD
+
+
+def any_rank(*facts: bool) -> tuple[bool, ...]:
+    """Which of these hold on any process: what decides if all take part must be the same on all.
+
+    One small collective, on the CPU whatever the backend, so that no device is waited for.
+    """
+    if not available():
+        return facts
+    flags = torch.tensor(facts, dtype=torch.int32)
+    torch_dist.all_reduce(flags, op=torch_dist.ReduceOp.MAX, group=_cpu_group())
+    return tuple(flags.bool().tolist())
+
+
 @contextmanager
 def alone() -> Iterator[None]:
     """Code for one rank: inside, ``compute`` reads the local state and waits for nobody."""
@@ -246,3 +263,16 @@ def _comm_device(group: Any) -> torch.device:
     if "nccl" in str(torch_dist.get_backend(group)):
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")
+
+
+def _cpu_group() -> Any:
+    """A group that moves CPU tensors: the default one, or a second one beside an accelerator's, made once by all ranks together."""
+    world = torch_dist.group.WORLD
+    if "gloo" in str(torch_dist.get_backend()):
+        return None
+    if _beside.get("world") is not world:
+        _beside.update(world=world, group=torch_dist.new_group(backend="gloo"))
+    return _beside["group"]
+
+
+_beside: dict[str, Any] = {}  # the default group that a second one was made for, and that one

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
-from epochal import MetricCollection
+from epochal import Metric, MetricCollection
 from epochal.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
 from tests.training.toys import CLASSES, Model, Rows, dataset, labels, loader, trainer
 
@@ -173,6 +175,98 @@ def test_metrics_of_torchmetrics_are_logged_alike():
     run.fit(module, loader(), loader(29, seed=1))
     found, truth = labels(module, dataset(29, 1))
     assert run.callback_metrics["recall"].item() == pytest.approx(recall_score(truth, found, average="macro"), abs=1e-6)
+
+
+def test_values_that_metrics_of_torchmetrics_returned_remember_them():
+    import torchmetrics
+    from torchmetrics.classification import MulticlassF1Score as TheirF1
+    from torchmetrics.classification import MulticlassRecall as TheirRecall
+
+    class Theirs(Model):
+        def __init__(self):
+            super().__init__()
+            self.f1 = TheirF1(CLASSES, average="macro")
+            self.members = torchmetrics.MetricCollection([TheirF1(CLASSES), TheirRecall(CLASSES)], prefix="c_")
+
+        def shared(self, batch, stage):
+            p = self.layer(batch[0])
+            self.log(f"{stage}/f1", self.f1(p, batch[1]), on_step=True, on_epoch=True)
+            self.log_dict({f"{stage}/{k}": v for k, v in self.members(p, batch[1]).items()}, on_step=False, on_epoch=True)
+            return torch.nn.functional.cross_entropy(p, batch[1])
+
+        def training_step(self, batch, batch_idx):
+            return self.shared(batch, "train")
+
+        def validation_step(self, batch, batch_idx):
+            self.shared(batch, "val")
+
+    module, run = Theirs(), trainer(num_sanity_val_steps=2, max_epochs=2)
+    run.fit(module, loader(), loader(29, seed=1))
+    for stage, data in (("train", dataset()), ("val", dataset(29, 1))):
+        found, truth = labels(module, data)
+        f1, recall = f1_score(truth, found, average="macro"), recall_score(truth, found, average="macro")
+        got = {key: value.item() for key, value in run.callback_metrics.items()}
+        assert got[f"{stage}/f1_epoch"] == pytest.approx(f1, abs=1e-6)
+        assert got[f"{stage}/c_MulticlassF1Score"] == pytest.approx(f1, abs=1e-6)
+        assert got[f"{stage}/c_MulticlassRecall"] == pytest.approx(recall, abs=1e-6)
+    twin = copy.deepcopy(module.f1)  # which the trainer never met
+    assert not hasattr(twin(torch.tensor([0, 1]), torch.tensor([0, 1])), "_epochal_foreign")
+
+
+class Extremes(Metric):
+    """The classic way, with a dict as its result."""
+
+    def __init__(self):
+        super().__init__()
+        self.add_state("low", torch.tensor(torch.inf), dist_reduce_fx="min")
+        self.add_state("high", torch.tensor(-torch.inf), dist_reduce_fx="max")
+
+    def update(self, values):
+        self.low, self.high = torch.minimum(self.low, values.min()), torch.maximum(self.high, values.max())
+
+    def compute(self):
+        return {"low": self.low, "high": self.high}
+
+
+@pytest.mark.parametrize("by", ["object", "value"])
+@pytest.mark.parametrize(("on_step", "on_epoch"), [(True, True), (True, False), (False, True)])
+def test_a_dict_has_the_same_keys_as_an_object_and_as_its_output(by, on_step, on_epoch):
+    class Logs(Model):
+        def __init__(self):
+            super().__init__()
+            self.extremes = Extremes()
+
+        def training_step(self, batch, batch_idx):
+            value = self.extremes(batch[1])
+            self.log("x", self.extremes if by == "object" else value, on_step=on_step, on_epoch=on_epoch)
+            return super().training_step(batch, batch_idx)
+
+    logger = Rows()
+    run = trainer(logger=logger, log_every_n_steps=1)
+    run.fit(Logs(), loader())
+    y = dataset().tensors[1]
+    batches = y.split(8)
+    steps = [(i, float(b.max())) for i, b in enumerate(batches)] if on_step else []
+    assert logger.of("high_step" if on_epoch else "high")[: len(steps)] == steps
+    last = {"low": float(batches[-1].min()), "high": float(batches[-1].max())}
+    whole = {"low": float(y.min()), "high": float(y.max())}
+    expected = dict(whole if on_epoch else last)
+    if on_step and on_epoch:
+        expected.update({f"{k}_step": v for k, v in last.items()}, **{f"{k}_epoch": v for k, v in whole.items()})
+    assert {key: value.item() for key, value in run.callback_metrics.items()} == expected
+
+
+def test_a_vector_of_a_step_becomes_a_key_for_each_element():
+    rows = Rows()
+    validated(lambda self, p, y: self.log("f1", self.per_class(p, y), on_step=True, on_epoch=False), logger=rows)
+    module = OneCall(None)
+    found, truth = labels(module, dataset())
+    for i in range(CLASSES):
+        expected = [
+            f1_score(truth[at : at + 8], found[at : at + 8], average=None, labels=range(CLASSES), zero_division=0)[i]
+            for at in range(0, 53, 8)
+        ]
+        assert [value for _, value in rows.of(f"f1_{i}")] == pytest.approx(expected, abs=1e-6)
 
 
 def test_step_values_are_those_of_the_batch():

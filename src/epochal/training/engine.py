@@ -11,6 +11,7 @@ from lightning_fabric.plugins.precision import Precision
 from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 from torch import Tensor
 
+from epochal import dist
 from epochal.training.facts import Facts
 from epochal.training.module import LightningModule
 from epochal.training.optimizers import SchedulerConfig, read
@@ -107,10 +108,11 @@ class Engine(Facts):
 
     def on_any_rank(self, fact: bool) -> bool:
         """Whether something holds on any rank: what decides if all take part must be the same on all."""
-        if self.world_size == 1:
-            return fact
-        count = self.fabric.all_reduce(torch.tensor(float(fact), device=self.device), reduce_op="sum")
-        return bool(torch.as_tensor(count) > 0)
+        return fact if self.world_size == 1 else dist.any_rank(fact)[0]
+
+    def share_stop(self) -> None:
+        """A stop that one rank asked for is everybody's, or the others would wait for it."""
+        self.should_stop = self.on_any_rank(self.should_stop)
 
     def should_stop_now(self) -> bool:
         """After a batch: enough steps, or somebody asked to stop and the minimum is reached."""

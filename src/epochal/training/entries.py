@@ -6,6 +6,7 @@ folded in blocks, so that ``self.log`` never waits for the device.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Number
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor
 
 from epochal import check, dist
-from epochal.metric import Metric, State, metric_of
+from epochal.metric import Metric, State
+from epochal.training import foreign
 
 if TYPE_CHECKING:
     from epochal.training.logbook import Logbook, Scope
@@ -52,6 +54,8 @@ NAMES = (
 class Entry:
     """A key of one hook and loader: what was declared by the first call, and where its values go."""
 
+    stays_local = False  # a step's value that was to be merged, and can't be
+
     def __init__(self, book: Logbook, scope: Scope, name: str, args: tuple[Any, ...]) -> None:
         said = dict(zip(NAMES, args, strict=True))
         self.book, self.scope, self.name, self.args = book, scope, name, args
@@ -60,13 +64,11 @@ class Entry:
         self.on_step: bool = scope.rule.on_step if said["on_step"] is None else bool(said["on_step"])
         self.on_epoch: bool = scope.rule.on_epoch if said["on_epoch"] is None else bool(said["on_epoch"])
         self.sync_dist: bool | None = said["sync_dist"]
+        self.sync_dist_group: Any = said["sync_dist_group"]
         self.alone: bool = bool(said["rank_zero_only"]) or dist.is_alone()
-        suffix = scope.suffix if said["add_dataloader_idx"] else ""
-        forked = self.on_step and self.on_epoch
-        self.key = name + suffix
-        self.step_key = f"{name}_step{suffix}" if forked else self.key
-        self.epoch_key = f"{name}_epoch{suffix}" if forked else self.key
-        self.forked = forked
+        self.suffix = scope.suffix if said["add_dataloader_idx"] else ""
+        self.forked = self.on_step and self.on_epoch
+        self.step_fork, self.epoch_fork = ("_step", "_epoch") if self.forked else ("", "")
         self.last: Any = None  # the latest value, for the step
         self.at = -1  # the step it belongs to
         self.sent = True
@@ -74,6 +76,13 @@ class Entry:
         self.done = False  # its epoch's value is out
         self.left = 0  # the epoch of a value that the next one has not replaced
         self.ghost = False  # declared by another rank
+
+    def follows(self, args: tuple[Any, ...]) -> bool:
+        """Whether a call's arguments are those of the first, which a function that is written in the call makes anew each time."""
+        same = _plain_arguments(args) == _plain_arguments(self.args)
+        if same:
+            self.args = args
+        return same
 
     def add(self, value: Any, batch_size: int | None) -> None:
         """Take one call's value."""
@@ -87,6 +96,10 @@ class Entry:
     def declaration(self) -> tuple[Any, ...]:
         """What must be the same on all ranks."""
         return (self.name, *self.args[:4], self.sync_dist is False, self.args[8])
+
+    def keys(self, value: Any, fork: str = "") -> dict[str, Any]:
+        """A value under its key, or under several where it is a vector or a dict."""
+        return expanded(self.name, value, fork, self.suffix)
 
     def stamp(self, value: Any) -> None:
         self.last, self.at, self.sent, self.seen = value, self.book.step, False, True
@@ -107,11 +120,14 @@ class ScalarEntry(Entry):
             check.choice(f"self.log({name!r})", "reduce_fx", reduce_fx, ["mean", "sum", "min", "max", "a callable"])
         self.dtype = torch.float64 if isinstance(value, Tensor) and value.dtype == torch.float64 else torch.float32
         self.plain = self.kind == "mean"  # the one that needs weights, and the one that is common
+        merges = self.sync_dist is True and self.on_step and not self.alone and dist.available()
+        self.merges_steps = merges and scope.stage == "train"
+        self.stays_local = merges and scope.stage != "train"  # the ranks of an evaluation may be uneven
+        self.step_size: int | None = None  # the weight of a step's value where its call said so
         self.reset()
 
     def declaration(self) -> tuple[Any, ...]:
-        function = self.function
-        return (*super().declaration(), self.kind, getattr(function, "__qualname__", str(function)) if function else None)
+        return (*super().declaration(), self.kind, _function_name(self.function))
 
     def reset(self) -> None:
         super().reset()
@@ -121,8 +137,11 @@ class ScalarEntry(Entry):
 
     def add(self, value: Any, batch_size: int | None) -> None:
         book = self.book
+        if self.merges_steps:
+            book.unmerged[self.scope.hook, self.scope.loader, self.name] = self
+            self.step_size = batch_size
         if isinstance(value, Tensor):
-            if metric_of(value) is not None:
+            if foreign.metric_of(value) is not None:
                 _changed(self, "a metric's value")
             if not value.is_cpu or book.defers or value.ndim:
                 samples = value.numel()
@@ -198,6 +217,14 @@ class ScalarEntry(Entry):
         """What merges over ranks."""
         return self.total, self.weight, self.values
 
+    def folded_step(self) -> tuple[float, float, list[float]]:
+        """What of this batch's value merges over ranks."""
+        value = float(self.last)
+        if self.plain:
+            weight = self.step_size or self.book.batch_size(self.name)
+            return value * weight, weight, []
+        return (value, 0.0, []) if self.kind == "sum" else (0.0, 0.0, [value])
+
     def result(self, folded: tuple[float, float, list[float]]) -> Tensor:
         total, weight, values = folded
         if self.kind == "mean":
@@ -239,7 +266,7 @@ class MetricEntry(Entry):
     def add(self, value: Any, batch_size: int | None) -> None:  # noqa: ARG002  # a metric weighs by itself
         book = self.book
         if isinstance(value, Tensor):
-            found = metric_of(value)
+            found = foreign.metric_of(value)
             if found is None:
                 _changed(self, "a plain number")
             metric, path = found
@@ -254,8 +281,8 @@ class MetricEntry(Entry):
             self.taken = book.taken(metric, value if path or isinstance(value, Tensor) else None)
         elif self.on_step:
             step = value if isinstance(value, Tensor) else follow(book.batch_value(metric), self.path)
-            if isinstance(step, Tensor) and step.numel() == 1:
-                self.stamp(step.detach())
+            if step is not None:
+                self.stamp(step.detach() if isinstance(step, Tensor) else step)
 
     def _renew(self, metric: Any) -> None:
         """A formula may be built anew at each step; two metrics of the module under one key are a mistake."""
@@ -271,16 +298,37 @@ def follow(value: Any, path: Sequence[Any]) -> Any:
     return value
 
 
-def expanded(name: str, value: Any) -> dict[str, Any]:
-    """A result as keys: a dict gives its own, a vector one for each element; a matrix or a curve stays whole."""
+def expanded(name: str, value: Any, fork: str = "", suffix: str = "") -> dict[str, Any]:
+    """A result as keys, ``fork`` and ``suffix`` at their ends.
+
+    A dict gives its own names, a vector one for each element; a matrix or a curve stays whole.
+    """
     if isinstance(value, Mapping):
         out: dict[str, Any] = {}
         for key, item in value.items():
-            out.update(expanded(str(key), item))
+            out.update(expanded(str(key), item, fork, suffix))
         return out
     if isinstance(value, Tensor) and value.ndim == 1 and value.numel() > 1:
-        return {f"{name}_{i}": item for i, item in enumerate(value.unbind())}
-    return {name: value.reshape(()) if isinstance(value, Tensor) and value.numel() == 1 else value}
+        return {f"{name}{fork}_{i}{suffix}": item for i, item in enumerate(value.unbind())}
+    return {name + fork + suffix: value.reshape(()) if isinstance(value, Tensor) and value.numel() == 1 else value}
+
+
+def _plain_arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Arguments to compare, a reduction by what it does: a name or its function, the code of a lambda."""
+    reduce_fx = args[4].lower() if isinstance(args[4], str) else args[4]
+    if isinstance(reduce_fx, functools.partial):
+        meaning: Any = (reduce_fx.func, reduce_fx.args, reduce_fx.keywords)
+    else:
+        meaning = REDUCTIONS.get(reduce_fx) or getattr(reduce_fx, "__code__", reduce_fx)
+    return (*args[:4], meaning, *args[5:])
+
+
+def _function_name(function: Any) -> str | None:
+    """What a reduction is called on all ranks alike."""
+    if function is None:
+        return None
+    function = function.func if isinstance(function, functools.partial) else function
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
 def _number(name: str, value: Any) -> float:
@@ -318,11 +366,21 @@ class Scalars(Metric):
                 continue
             other, before = table[key]
             if other != declared:
+                here, there = _differing(declared, other)
                 check.fail(
                     f"self.log({key[2]!r})",
-                    f"in {key[0]} one rank declared {declared}",
-                    f"another declared {other}",
+                    f"in {key[0]} one rank said {here}",
+                    f"another said {there}",
                     "Log a key with the same arguments on all ranks.",
                 )
             table[key] = (declared, folded if before is None else fold(declared[-2], before, folded))
         return {"table": table, "touched": a["touched"] | b["touched"]}
+
+
+DECLARED = ("name", *NAMES[:4], "sync_dist=False", "add_dataloader_idx", "kind", "of")
+
+
+def _differing(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[str, str]:
+    """What two ranks declared differently, in words."""
+    pairs = [(name, x, y) for name, x, y in zip(DECLARED, a, b, strict=True) if x != y]
+    return ", ".join(f"{name}={x!r}" for name, x, _ in pairs), ", ".join(f"{name}={y!r}" for name, _, y in pairs)

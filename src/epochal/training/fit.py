@@ -40,6 +40,7 @@ class Fit:
         trainer.num_training_batches = data.limited(data.length(self.loader), trainer.limit_train_batches, "limit_train_batches")
         self.limit: float = trainer.num_training_batches
         self.validate_every = self._validation_interval()
+        self.among_ranks = trainer.world_size > 1
         self.outputs: list[Any] = []
         self._listen()
         self._choose_step()
@@ -104,6 +105,7 @@ class Fit:
         """All epochs."""
         trainer = self.trainer
         self.on_train_start()
+        trainer.share_stop()
         while not self._finished() and self.limit:
             self.epoch()
             trainer.current_epoch += 1
@@ -125,7 +127,7 @@ class Fit:
             if move is not None:
                 batch = move(batch, 0)
             book.begin_batch(batch, batch_idx, self.sizes)
-            if on_batch_start and on_batch_start(batch, batch_idx) == -1:
+            if on_batch_start and trainer.on_any_rank(on_batch_start(batch, batch_idx) == -1):
                 break
             book.scope = self.scope
             outputs = step(batch, batch_idx)
@@ -138,6 +140,8 @@ class Fit:
                 on_batch_end(outputs, batch, batch_idx)
             if self.keeps_outputs:
                 self.outputs.append(_detached(outputs))
+            if self.among_ranks:
+                self.agree()
             if stepped:
                 trainer.batches_done += 1
                 if (every and trainer.batches_done % every == 0) or trainer.should_stop or trainer.fast_dev_run:
@@ -150,6 +154,12 @@ class Fit:
         book.scope = None
         self.end_epoch()
 
+    def agree(self) -> None:
+        """After a batch among several processes: whether one asked to stop, and the step values that are merged (``sync_dist``)."""
+        self.trainer.should_stop, merges = dist.any_rank(self.trainer.should_stop, bool(self.book.unmerged))
+        if merges:
+            self.book.merge_steps()
+
     def end_epoch(self) -> None:
         """The two exchanges with the hooks between them, then those who watch the values."""
         trainer, book = self.trainer, self.book
@@ -159,8 +169,8 @@ class Fit:
         self.after_epoch()
         self.step_plateaus()
         book.end_stage(fresh=False)
-        for logger in book.loggers:
-            logger.save()
+        book.tell("save")
+        trainer.share_stop()
 
     def validate(self) -> None:
         """Validation in the midst of training, whose metrics it leaves as they are."""
@@ -170,6 +180,7 @@ class Fit:
         self.validation.run(self.trainer.val_limits)
         self.trainer.stage = "train"
         self.book.parking.begin_steps()
+        self.trainer.share_stop()
 
     # --- one step ------------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from typing import Any
+from weakref import WeakValueDictionary
 
 from torch import Tensor, nn
 
@@ -14,6 +15,8 @@ from epochal import metric as ours
 from epochal.metric import Metric
 
 _COUNT, _CACHE, _LAST = "_update_count", "_computed", "_forward_cache"  # where torchmetrics keeps them
+_TOKEN = "_epochal_foreign"  # what their values carry, as ours do
+_METRICS: WeakValueDictionary[int, nn.Module] = WeakValueDictionary()
 
 
 def is_foreign(value: object) -> bool:
@@ -24,6 +27,36 @@ def is_foreign(value: object) -> bool:
 
 def is_metric(value: object) -> bool:
     return isinstance(value, Metric) or (isinstance(value, nn.Module) and is_foreign(value))
+
+
+def remember(metric: Any) -> None:
+    """From now on, what the metric's ``forward`` returns remembers it, as with one of ours."""
+    if is_foreign(metric) and id(metric) not in _METRICS:
+        _METRICS[id(metric)] = metric
+        metric.register_forward_hook(_mark)
+
+
+def _mark(metric: nn.Module, _: Any, output: Any) -> None:
+    if _METRICS.get(id(metric)) is metric:  # a copy has the hook, but was not met yet
+        _mark_leaves(output, (id(metric),))
+
+
+def _mark_leaves(value: Any, path: tuple[Any, ...]) -> None:
+    if isinstance(value, Tensor):
+        setattr(value, _TOKEN, path)
+    elif isinstance(value, dict | list | tuple):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _mark_leaves(item, (*path, key))
+
+
+def metric_of(value: object) -> tuple[Any, tuple[Any, ...]] | None:
+    """The metric that returned ``value``, ours or theirs, and the keys that lead to it; None for a plain number."""
+    found = ours.metric_of(value)
+    if found is not None or not _METRICS:
+        return found
+    token = getattr(value, _TOKEN, None)
+    metric = _METRICS.get(token[0]) if token else None
+    return None if metric is None or token is None else (metric, token[1:])
 
 
 def is_collection(value: object) -> bool:

@@ -7,17 +7,19 @@ epoch is over. An epoch's end is two exchanges between processes: :meth:`close_s
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from epochal import check
-from epochal.metric import Metric, held, metric_of
+from epochal import check, dist
+from epochal.metric import Metric, held
 from epochal.training import foreign
 from epochal.training.batches import BatchSizes, batch_size_of
-from epochal.training.entries import ACCEPTED, NAMES, Entry, MetricEntry, ScalarEntry, expanded, follow
+from epochal.training.entries import ACCEPTED, NAMES, Entry, MetricEntry, ScalarEntry, follow
 from epochal.training.history import History
 from epochal.training.parking import Parking, Place, joined
 from epochal.training.ranks import Ranks, Table
@@ -49,6 +51,7 @@ class Logbook:
         self.defers = False  # treat the CPU as a device that must not be waited for
         self.closing = ""  # the stage whose epoch-end hooks run
         self.loggers: list[Any] = []
+        self.unmerged: dict[tuple[str, int | None, str], ScalarEntry] = {}  # step values of this batch that ranks merge
         self.history = History()
         self.ranks = Ranks(self.parking)
         self._merged: dict[Place, Any] = {}
@@ -117,6 +120,8 @@ class Logbook:
 
     def _declare(self, scope: Scope, name: str, value: Any, args: tuple[Any, ...], batch_size: int | None) -> Entry | None:
         """The first call with a key: check it, and decide what the key is. None if it stands for several keys."""
+        if not isinstance(name, str):
+            check.fail("self.log", f"name is {name!r}", "a string is needed", "Log as self.log(name, value).")
         if scope.rule is None:
             raise RuntimeError(_message(name, f"it was called in {scope.hook}", "nothing can be logged there"))
         if foreign.is_collection(value):
@@ -126,6 +131,8 @@ class Logbook:
             self._record_leaves(scope, name, value, args, batch_size)
             return None
         before = scope.entries.get(name)
+        if before is not None and before.follows(args):
+            return before
         if before is not None and not before.ghost:
             _twice(scope, before, args)
         if scope.loader is not None and not args[8]:
@@ -137,7 +144,7 @@ class Logbook:
 
     def _new_entry(self, scope: Scope, name: str, value: Any, args: tuple[Any, ...]) -> Entry:
         leaf = value[0] if isinstance(value, list | tuple) and value else value
-        found = metric_of(leaf)
+        found = foreign.metric_of(leaf)
         if found is None and not foreign.is_metric(value):
             if not isinstance(value, Tensor) and (isinstance(value, str | list | tuple | Mapping) or value is None):
                 kind = f"the string {value!r}" if isinstance(value, str) else f"a {type(value).__name__}"
@@ -160,7 +167,7 @@ class Logbook:
     def _record_leaves(self, scope: Scope, name: str, value: Mapping[str, Any], args: tuple[Any, ...], size: int | None) -> None:
         """A dict that a metric returned: its own keys, with the name before them only where two would clash."""
         for key, item in value.items():
-            found = metric_of(item)
+            found = foreign.metric_of(item)
             if found is None:
                 raise TypeError(_message(name, "value is a dict of numbers", ACCEPTED, "Pass it to self.log_dict."))
             other = scope.entries.get(key)
@@ -197,11 +204,33 @@ class Logbook:
         for entry in self._entries(stage):
             if entry.on_step and not entry.sent and entry.to_logger:
                 epoch = self.epoch if entry.seen else entry.left
-                rows.setdefault((entry.at, epoch), {})[entry.step_key] = entry.last
+                values = {key: value for key, value in entry.keys(entry.last, entry.step_fork).items() if is_scalar(value)}
+                rows.setdefault((entry.at, epoch), {}).update(values)
                 entry.sent = True
         for (step, epoch), row in sorted(rows.items()):
             self._logged.update(row)
             self._send(row, step, {"epoch": epoch} if stage == "train" else {})
+
+    def merge_steps(self) -> None:
+        """Step values with ``sync_dist=True``, merged over the ranks by their reduction: one exchange for all keys of a batch."""
+        entries, self.unmerged = self.unmerged, {}
+        table = {key: (entry.declaration(), entry.folded_step()) for key, entry in entries.items()}
+        for key, (declared, folded) in self.ranks.merge_keys(table).items():
+            entry = entries.get(key) or self._ghost(key, declared)
+            if isinstance(entry, ScalarEntry):
+                entry.stamp(entry.result(folded))
+
+    def tell(self, verb: str, *args: Any, **kwargs: Any) -> None:
+        """Call a method of each logger. One that fails is left out from then on, with a warning: the run is worth more."""
+        for logger in list(self.loggers):
+            try:
+                getattr(logger, verb)(*args, **kwargs)
+            except Exception as error:  # whatever its own code, a disk or a network does
+                self.loggers.remove(logger)
+                name = type(logger).__name__
+                came = f"{verb} failed with {type(error).__name__}: {error}"
+                fix = "The run goes on; pass a default_root_dir that can be written, or logger=False."
+                warnings.warn(check.message(name, came, "nothing more is logged there", fix), RuntimeWarning, stacklevel=2)
 
     def _send(self, row: Mapping[str, Any], step: int, extra: Mapping[str, int]) -> None:
         if self.silent or not row:
@@ -211,8 +240,7 @@ class Logbook:
             step, extra = int(numbers.pop("step")), {}
         numbers = {**extra, **numbers}
         self.history.append(numbers, step)
-        for logger in self.loggers:
-            logger.log_metrics(metrics=dict(numbers), step=step)
+        self.tell("log_metrics", metrics=numbers, step=step)
 
     # --- stages ----------------------------------------------------------------------------------------------------------
 
@@ -346,6 +374,9 @@ class Logbook:
         scope = self.scopes.get((hook, loader))
         if scope is None:
             return None
+        before = scope.entries.get(name)
+        if before is not None and before.declaration() == declared:
+            return before
         _, prog_bar, logger, on_step, on_epoch, _, add_idx, kind, rest = declared
         args = (prog_bar, logger, on_step, on_epoch, "mean", False, None, None, add_idx, None, False)
         entry: Entry
@@ -361,32 +392,32 @@ class Logbook:
         return entry
 
     def _put(self, results: list[tuple[Entry, Any]]) -> None:
-        leaves = [(entry, expanded(entry.epoch_key, value), value) for entry, value in results]
-        seen: dict[str, int] = {}
-        for _, named, _ in leaves:
-            for key in named:
-                seen[key] = seen.get(key, 0) + 1
+        leaves = [(entry, value, entry.keys(value, entry.epoch_fork)) for entry, value in results]
+        seen = Counter(key for _, _, named in leaves for key in named)
         row = dict(self._row)
-        for entry, named, value in leaves:
-            clashing = isinstance(value, Mapping)
+        for entry, value, named in leaves:
             for leaf, item in named.items():
-                key = f"{entry.epoch_key}_{leaf}" if clashing and seen[leaf] > 1 else leaf
-                if clashing and entry.scope.suffix:
-                    key += entry.scope.suffix
-                self._callback[key] = item
-                self._fresh[key] = self.epoch
-                if entry.prog_bar and is_scalar(item):
-                    self._bar[key] = item
-                if entry.to_logger:
-                    row[key] = item
-                if is_scalar(item):
-                    self.results.setdefault(entry.scope.loader, {})[key] = item
-                    if entry.to_logger:
-                        self._logged[key] = item
-            if entry.forked and not clashing:
-                self._callback[entry.key] = value
-                self._fresh[entry.key] = self.epoch
+                clashes = seen[leaf] > 1 and isinstance(value, Mapping)
+                self._put_one(entry, f"{entry.name}_{leaf}" if clashes else leaf, item, row)
+            if entry.forked:
+                plain = entry.keys(value) if isinstance(value, Mapping) else {entry.name + entry.suffix: value}
+                self._callback.update(plain)
+                self._fresh.update(dict.fromkeys(plain, self.epoch))
         self._row = row
+
+    def _put_one(self, entry: Entry, key: str, item: Any, row: dict[str, Any]) -> None:
+        """One value under one key, into the views that it belongs to."""
+        self._callback[key] = item
+        self._fresh[key] = self.epoch
+        if entry.to_logger:
+            row[key] = item
+        if not is_scalar(item):
+            return
+        self.results.setdefault(entry.scope.loader, {})[key] = item
+        if entry.prog_bar:
+            self._bar[key] = item
+        if entry.to_logger:
+            self._logged[key] = item
 
     def _keep_steps(self, stage: str) -> None:
         """Step values stay readable after their epoch."""
@@ -395,13 +426,14 @@ class Logbook:
                 base.update(self._live(wanted))
 
     def _live(self, wanted: Callable[[Entry], bool], plain: bool = False) -> dict[str, Any]:
+        """Step values as they are now; ``plain``: under the names without ``_step``, too, and whatever their form."""
         out: dict[str, Any] = {}
         for entry in self._entries("train"):
             if entry.on_step and entry.seen and entry.last is not None and wanted(entry):
-                out[entry.step_key] = entry.last
+                out.update(entry.keys(entry.last, entry.step_fork))
                 if plain and entry.forked:
-                    out[entry.key] = entry.last
-        return out
+                    out.update(entry.keys(entry.last))
+        return out if plain else {key: value for key, value in out.items() if is_scalar(value)}
 
     @property
     def callback_metrics(self) -> dict[str, Any]:
@@ -453,6 +485,14 @@ def _check_flags(entry: Entry) -> None:
         raise ValueError(_message(name, "on_step and on_epoch are both False", "one of them is needed"))
     if entry.scope.rule.epoch_only and (entry.on_step or not entry.on_epoch):
         raise ValueError(_message(name, f"on_step={entry.on_step} in {hook}", "that hook can only log the epoch", "Leave it out."))
+    if entry.sync_dist_group is not None and not dist.is_world(entry.sync_dist_group):
+        raise ValueError(
+            _message(name, "sync_dist_group is a group of its own", "values merge over all ranks", "Leave sync_dist_group out.")
+        )
+    if entry.stays_local:
+        fix = "Its epoch's value is merged."
+        text = _message(name, f"sync_dist=True in {hook}", "step values of uneven ranks stay local", fix)
+        warnings.warn(text, stacklevel=5)
     if "/dataloader_idx_" in name and entry.args[8]:
         raise ValueError(
             _message(

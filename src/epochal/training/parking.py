@@ -45,6 +45,8 @@ class Parking:
         found = {name: module for name, module in self.root.named_modules() if foreign.is_metric(module)}
         self.metrics = {**found, **self.adopted}
         self._names = {id(metric): name for name, metric in self.metrics.items()}
+        for metric in self.metrics.values():
+            foreign.remember(metric)
 
     def name_of(self, metric: Any) -> str | None:
         return self._names.get(id(metric))

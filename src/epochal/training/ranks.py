@@ -22,6 +22,12 @@ class Ranks:
         self._scalars = Scalars()
         self._known: dict[str, list[Place]] = {}  # the metrics that ranks have agreed to exchange, by stage
 
+    def merge_keys(self, table: Table) -> Table:
+        """The keys of all ranks, merged."""
+        (merged,) = dist.exchange([(self._scalars, Snapshot({"table": table, "touched": set()}, 1))])
+        found: Table = merged.state["table"]
+        return found
+
     def merge(self, stage: str, table: Table, parts: Mapping[Place, Any]) -> tuple[Table, dict[Place, Any]]:
         """The keys and states of all ranks, merged, the same on each."""
         if not dist.available():

@@ -266,7 +266,7 @@ class Trainer(Engine):
         book.clear()
         book.scopes.clear()
         book.epoch = self.current_epoch
-        book.loggers = self.loggers if self.is_global_zero else []
+        book.loggers = list(self.loggers) if self.is_global_zero else []
         module.attach(self, book)
         self._settle_callbacks(module)
         for owner in (datamodule, module):
@@ -301,16 +301,14 @@ class Trainer(Engine):
         self._module.teardown(stage)
         if self._datamodule is not None:
             self._datamodule.teardown(stage)
-        for logger in self.logbook.loggers:
-            logger.finalize("success")
+        self.logbook.tell("finalize", "success")
         self.stage, self.state = "", "finished"
 
     def _failed(self, error: BaseException) -> None:
         if hasattr(self, "listeners"):
             self.logbook.scope = None
             self.listeners.hook("on_exception", module=False)(error)
-        for logger in self.logbook.loggers:
-            logger.finalize("failed")
+        self.logbook.tell("finalize", "failed")
         self.state = "interrupted"
 
     def _loaders_of(self, stage: str, given: Any) -> tuple[Any, Any]:
@@ -424,9 +422,8 @@ class Trainer(Engine):
     def _log_hyperparameters(self) -> None:
         parts = [owner.hparams_to_log for owner in (self._datamodule, self._module) if owner is not None]
         merged = {name: value for part in parts for name, value in part.items()}
-        for logger in self.logbook.loggers:
-            if merged and self.enable_autolog_hparams:
-                logger.log_hyperparams(merged)
+        if merged and self.enable_autolog_hparams:
+            self.logbook.tell("log_hyperparams", merged)
 
 
 def _in_process(fabric: Fabric, trainer: Trainer, verb: str, *rest: Any) -> bytes:  # noqa: ARG001  # Fabric's signature
