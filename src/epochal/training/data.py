@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sampler, SequentialSampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Sampler, SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
 from epochal import check
@@ -153,18 +153,22 @@ def length(loader: Any) -> float:
         return math.inf
 
 
-def limited(total: float, limit: float | int | None, flag: str) -> float:
-    """How many batches a ``limit_*_batches`` leaves: a whole number counts batches, a fraction is one of all."""
-    if limit is None:
-        return total
+def check_limit(flag: str, limit: float | int) -> None:
+    """A whole number counts batches, a fraction is one of all."""
     if isinstance(limit, bool) or not isinstance(limit, int | float) or limit < 0:
         check.fail("Trainer", f"{flag} is {limit!r}", "a number of batches or a fraction in [0, 1] is needed")
+    if isinstance(limit, float) and limit > 1:
+        fix = f"Pass {flag}={int(limit)} to count batches." if math.isfinite(limit) else "Leave it out."
+        check.fail("Trainer", f"{flag} is {limit!r}", "a fraction in [0, 1] is needed", fix)
+
+
+def limited(total: float, limit: float | int | None, flag: str) -> float:
+    """How many batches a ``limit_*_batches`` leaves."""
+    if limit is None:
+        return total
+    check_limit(flag, limit)
     if isinstance(limit, int):
         return min(total, limit)
-    if limit > 1:
-        check.fail(
-            "Trainer", f"{flag} is {limit!r}", "a fraction in [0, 1] is needed", f"Pass {flag}={int(limit)} to count batches."
-        )
     if math.isinf(total):
         return total if limit == 1.0 else 0 if limit == 0.0 else _no_fraction(flag)
     return int(total * limit)
@@ -188,6 +192,16 @@ def named_loaders(loaders: Any) -> dict[str, Any]:
 def _is_loader(item: Any) -> bool:
     a_batch = isinstance(item, torch.Tensor | str | list | tuple | dict)
     return isinstance(item, DataLoader) or (isinstance(item, Iterable) and not a_batch)
+
+
+def check_loader(verb: str, loader: Any) -> None:
+    """Refuse what hands out no batches."""
+    came = f"the data set {type(loader).__name__} came"
+    if isinstance(loader, Dataset) and not isinstance(loader, Iterable):
+        fix = "Wrap it: torch.utils.data.DataLoader(dataset, batch_size=32)."
+        raise TypeError(check.message(verb, came, "a loader of batches is needed", fix))
+    if not isinstance(loader, Iterable) and not hasattr(loader, "__getitem__"):
+        raise TypeError(check.message(verb, f"{loader!r} came", "a loader is needed", "Pass a torch.utils.data.DataLoader."))
 
 
 def mover(owner: Any, base: type, device: torch.device) -> Callable[[Any, int], Any] | None:

@@ -39,6 +39,8 @@ class Fit:
         self.move = data.mover(source, data_base(source), trainer.device)
         trainer.num_training_batches = data.limited(data.length(self.loader), trainer.limit_train_batches, "limit_train_batches")
         self.limit: float = trainer.num_training_batches
+        if not self.limit and trainer.limit_train_batches != 0:
+            _warn("Trainer.fit", "the training loader has no batch", "one at least is needed to train", "Is the data set empty?")
         self.validate_every = self._validation_interval()
         self.among_ranks = trainer.world_size > 1
         self.outputs: list[Any] = []
@@ -121,7 +123,7 @@ class Fit:
         book.begin_stage("train", fresh=False)
         self.on_epoch_start()
         book.parking.begin_steps()
-        self.outputs = []
+        self.outputs, self.began = [], (trainer.global_step, trainer.batches_done)
         for batch_idx, batch, is_last in _with_last(self.loader, self.limit):
             trainer.is_last_batch = is_last
             if move is not None:
@@ -163,6 +165,9 @@ class Fit:
     def end_epoch(self) -> None:
         """The two exchanges with the hooks between them, then those who watch the values."""
         trainer, book = self.trainer, self.book
+        idle = self.began[0] == trainer.global_step and self.began[1] != trainer.batches_done
+        if idle and self.module.automatic_optimization and self.optimizer is not None:
+            _warn("training_step", "it returned None for each batch of an epoch", "a loss is needed to train", "Return the loss.")
         book.close_steps("train", fresh=False)
         self.on_epoch_end()
         book.close_hooks("train", trainer.row_step)
@@ -362,6 +367,10 @@ def _with_last(loader: Any, limit: float) -> Any:
         batch, ahead = ahead, next(iterator, _END)
         yield batch_idx, batch, ahead is _END
         batch_idx += 1
+
+
+def _warn(who: str, came: str, needed: str, fix: str) -> None:
+    warnings.warn(check.message(who, came, needed, fix), stacklevel=2)
 
 
 _END = object()

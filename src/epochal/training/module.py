@@ -99,7 +99,19 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
     def predict_step(self, *args: Any, **kwargs: Any) -> Any:
         """One batch of prediction; ``forward`` by default."""
         batch = args[0] if args else next(iter(kwargs.values()))
-        return self(batch)
+        try:
+            return self(batch)
+        except (TypeError, AttributeError) as error:
+            if not isinstance(batch, list | tuple | dict):
+                raise
+            raise TypeError(
+                check.message(
+                    f"{type(self).__name__}.predict_step",
+                    f"forward got a {type(batch).__name__} of {len(batch)} and failed: {error}",
+                    "by default it gets the batch as it is",
+                    "Define predict_step(self, batch, batch_idx) and call self with the part that it takes.",
+                )
+            ) from error
 
     def configure_optimizers(self) -> Any:
         """An optimizer; ``[optimizers], [schedulers]``; or a dict with ``optimizer`` and ``lr_scheduler``."""

@@ -71,6 +71,18 @@ class Parking:
             names.append(name)
         return names
 
+    def holdings(self) -> dict[str, Any]:
+        """What the module's metrics hold now, by name: to be taken over in another process."""
+        self.refresh()
+        return {name: foreign.snapshot(metric) for name, metric in self.metrics.items() if name not in self.adopted}
+
+    def take(self, holdings: dict[str, Any]) -> None:
+        """The counterpart of :meth:`holdings`."""
+        self.refresh()
+        for name, snapshot in holdings.items():
+            if name in self.metrics:
+                foreign.restore(self.metrics[name], snapshot)
+
     def open(self, fresh: bool) -> None:
         """Begin a stage; ``fresh``: from empty states (evaluation), else from what is there (training)."""
         self.refresh()

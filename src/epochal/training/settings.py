@@ -1,4 +1,4 @@
-"""The Trainer's flags that name something not built yet: refused, never silently ignored."""
+"""The Trainer's flags: what is out of range, unknown, or not built yet is refused, never silently ignored."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from epochal import check
+from epochal.training import data
 
 NOT_YET: dict[str, tuple[Any, ...]] = {  # the values that mean "off"
     "max_time": (None,),
@@ -18,6 +19,46 @@ NOT_YET: dict[str, tuple[Any, ...]] = {  # the values that mean "off"
     "enable_checkpointing": (None, False),
     "enable_model_summary": (None, False),
 }
+
+
+LEAST = {  # of whole numbers
+    "max_epochs": -1,
+    "min_epochs": 0,
+    "max_steps": -1,
+    "min_steps": 0,
+    "check_val_every_n_epoch": 1,
+    "num_sanity_val_steps": -1,
+    "log_every_n_steps": 0,
+    "accumulate_grad_batches": 1,
+    "flush_logs_every_n_steps": 1,
+}
+LIMITS = ("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches", "val_check_interval")
+
+
+def refuse_out_of_range(flags: Mapping[str, Any]) -> None:
+    """An error that names the flag, where its value can mean nothing."""
+    for name, least in LEAST.items():
+        if flags[name] is not None:
+            check.whole("Trainer", name, flags[name], least)
+    for name in LIMITS:
+        if flags[name] is not None:
+            data.check_limit(name, flags[name])
+    if flags["val_check_interval"] == 0:
+        check.fail("Trainer", "val_check_interval is 0", "a number of batches or a fraction in (0, 1] is needed")
+    if flags["gradient_clip_val"] is not None:
+        check.number("Trainer", "gradient_clip_val", flags["gradient_clip_val"], 0.0)
+    if flags["gradient_clip_algorithm"] is not None:
+        check.choice("Trainer", "gradient_clip_algorithm", flags["gradient_clip_algorithm"], ("norm", "value"))
+
+
+def several(flag: str, value: Any, method: str) -> list[Any]:
+    """One object or several, each of which has what makes it one of its kind."""
+    found = [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+    for item in found:
+        if isinstance(item, type) or not hasattr(item, method):
+            came = f"{flag} holds the class {item.__name__}" if isinstance(item, type) else f"{flag} holds {item!r}"
+            raise TypeError(check.message("Trainer", came, f"an object with {method} is needed"))
+    return found
 
 
 def refuse_unbuilt(flags: Mapping[str, Any]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from epochal.training.fit import Fit
 from epochal.training.hooks import Listeners, overridden
 from epochal.training.logbook import Logbook
 from epochal.training.loggers.csv import CSVLogger
+from epochal.training.loggers.logger import Logger
 from epochal.training.module import LightningModule
 
 LOADERS = {"fit": "train_dataloader", "validate": "val_dataloader", "test": "test_dataloader", "predict": "predict_dataloader"}
@@ -86,12 +87,11 @@ class Trainer(Engine):
         flush_logs_every_n_steps: int = 100,
         **unknown: Any,
     ) -> None:
+        """Read the flags and start nothing. Long, since the flags that users type stand here once, each with its default."""
         flags = {name: value for name, value in locals().items() if name not in ("self", "unknown")}
         settings.refuse_unknown(unknown, sorted(flags))
         settings.refuse_unbuilt(flags)
-        check.whole("Trainer", "accumulate_grad_batches", accumulate_grad_batches, 1)
-        if gradient_clip_algorithm is not None:
-            check.choice("Trainer", "gradient_clip_algorithm", gradient_clip_algorithm, ("norm", "value"))
+        settings.refuse_out_of_range(flags)
         self.fast_dev_run = int(fast_dev_run)
         self.max_epochs, self.min_epochs, self.max_steps, self.min_steps = max_epochs, min_epochs, max_steps, min_steps
         if max_epochs is None and max_steps == -1:
@@ -139,10 +139,10 @@ class Trainer(Engine):
             return []
         if logger is None or logger is True:
             return [CSVLogger(self.default_root_dir, flush_logs_every_n_steps=flush)]
-        return list(logger) if isinstance(logger, list | tuple) else [logger]
+        return settings.several("logger", logger, "log_metrics")
 
     def _choose_callbacks(self, callbacks: Any, progress_bar: bool | None) -> list[Any]:
-        chosen = list(callbacks) if isinstance(callbacks, list | tuple) else [] if callbacks is None else [callbacks]
+        chosen = settings.several("callbacks", callbacks, "on_train_start")
         bars = [callback for callback in chosen if isinstance(callback, ProgressBar)]
         if len(bars) > 1 or (bars and progress_bar is False):
             came = f"{len(bars)} progress bars came" + (" with enable_progress_bar=False" if progress_bar is False else "")
@@ -226,10 +226,18 @@ class Trainer(Engine):
             raise TypeError(check.message(f"Trainer.{stage}", "no model came", "a LightningModule is needed", "Pass it as model=."))
         if not isinstance(module, LightningModule):
             raise TypeError(
-                check.message(f"Trainer.{stage}", f"model is a {type(module).__name__}", "an epochal LightningModule is needed")
+                check.message(
+                    f"Trainer.{stage}",
+                    f"model is a {type(module).__name__}",
+                    "an epochal LightningModule is needed",
+                    "Derive it from epochal.training.LightningModule, and pass an object of it.",
+                )
             )
         launcher = self.fabric.strategy.launcher
         if isinstance(launcher, _MultiProcessingLauncher):
+            self._open_book(module)
+            for logger in self.loggers:
+                getattr(logger, "version", None)  # settled here, or each run's processes would begin a version of their own
             started: Callable[..., Any] = _in_process
             return self._back_from(self.fabric.launch(started, self, verb.__name__, module, datamodule, stage, *rest), module)
         if not isinstance(launcher, _SubprocessScriptLauncher) or not getattr(self, "_launched", False):
@@ -241,6 +249,7 @@ class Trainer(Engine):
         """Rank 0's weights, values and progress, out of the process that was started for the run."""
         found = torch.load(io.BytesIO(report), weights_only=False)
         module.load_state_dict(found["weights"])
+        self.logbook.parking.take(found["metrics"])
         self.__dict__.update(found["progress"])
         self.logbook.adopt(found["values"])
         self._module = module
@@ -251,15 +260,27 @@ class Trainer(Engine):
         assert self._module is not None
         buffer = io.BytesIO()
         progress = {name: self.__dict__[name] for name in CARRIED}
-        weights = self._module.state_dict()
-        torch.save({"weights": weights, "progress": progress, "values": self.logbook.values(), "result": result}, buffer)
+        weights, metrics = self._module.state_dict(), self.logbook.parking.holdings()
+        values = self.logbook.values()
+        torch.save({"weights": weights, "metrics": metrics, "progress": progress, "values": values, "result": result}, buffer)
         return buffer.getvalue()
+
+    def _open_book(self, module: LightningModule) -> None:
+        if self.logbook.parking.root is not module:
+            self.logbook = Logbook(module)
+
+    def _agree_on_versions(self) -> None:
+        """The loggers of all ranks name the run as rank 0 does, which alone writes."""
+        if self.world_size > 1:
+            mine = [getattr(logger, "version", None) for logger in self.loggers] if self.is_global_zero else []
+            for logger, version in zip(self.loggers, self.fabric.broadcast(mine), strict=True):
+                if isinstance(logger, Logger):
+                    logger.follow(version)
 
     def _begin(self, module: LightningModule, datamodule: Any, stage: str) -> None:
         """All that comes before the loops, in the order that users rely on."""
         self.state, self.stage = stage, "train" if stage == "fit" else stage
-        if self._module is not module or self.logbook.parking.root is not module:
-            self.logbook = Logbook(module)
+        self._open_book(module)
         self._module, self._datamodule = module, datamodule
         self.should_stop = False
         book = self.logbook
@@ -267,6 +288,7 @@ class Trainer(Engine):
         book.scopes.clear()
         book.epoch = self.current_epoch
         book.loggers = list(self.loggers) if self.is_global_zero else []
+        self._agree_on_versions()
         module.attach(self, book)
         self._settle_callbacks(module)
         for owner in (datamodule, module):
@@ -324,19 +346,33 @@ class Trainer(Engine):
         return None, self._module
 
     def _needs(self, module: LightningModule, stage: str, loaders: Any) -> None:
-        step, loader = STEPS[stage], LOADERS[stage]
-        if stage != "predict" and not overridden(module, step, LightningModule):
-            check.fail(
-                f"Trainer.{stage}",
-                f"{type(module).__name__} has no {step}",
-                "it is needed",
-                f"Define {step}(self, batch, batch_idx).",
-            )
+        """Refuse what can't run, in words for somebody who sees this for the first time."""
+        verb, name = f"Trainer.{stage}", type(module).__name__
+        steps = [] if stage == "predict" else [f"{STEPS[stage]}(self, batch, batch_idx)"]
+        for signature in [*steps, "configure_optimizers(self)"] if stage == "fit" else steps:
+            method = signature.split("(")[0]
+            if not overridden(module, method, LightningModule):
+                check.fail(verb, f"{name} has no {method}", "it is needed", f"Define {signature}.")
         if loaders is None:
-            check.fail(f"Trainer.{stage}", "no data came", "a loader is needed", f"Pass dataloaders, or define {loader}.")
+            check.fail(verb, "no data came", "a loader is needed", f"Pass dataloaders, or define {LOADERS[stage]}.")
+        for loader in data.named_loaders(loaders).values():
+            data.check_loader(verb, loader)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """A run whose errors reach callbacks and loggers. Ctrl-C ends the program, as users of Lightning know it."""
+        try:
+            yield
+        except KeyboardInterrupt as interrupt:
+            self._failed(interrupt)
+            self.print(f"Interrupted in epoch {self.current_epoch}.")
+            raise SystemExit(1) from interrupt
+        except BaseException as error:
+            self._failed(error)
+            raise
 
     def _fit(self, module: LightningModule, datamodule: Any, stage: str, train: Any, val: Any) -> None:
-        try:
+        with self._watched():
             self._begin(module, datamodule, stage)
             train, source = self._loaders_of("fit", train)
             self._needs(module, "fit", train)
@@ -354,9 +390,6 @@ class Trainer(Engine):
                 fit.run()
             self.listeners.hook("on_fit_end")()
             self._end(stage)
-        except BaseException as error:
-            self._failed(error)
-            raise
 
     def _validation(self, module: LightningModule, loaders: Any) -> Evaluation | None:
         if not overridden(module, "validation_step", LightningModule):
@@ -381,23 +414,17 @@ class Trainer(Engine):
         self.sanity_checking, self.logbook.silent, self.stage = False, False, "train"
 
     def _evaluate(self, module: LightningModule, datamodule: Any, stage: str, loaders: Any) -> list[dict[str, float]]:
-        try:
+        with self._watched():
             evaluation, limits = self._prepare(module, datamodule, stage, loaders)
             results = evaluation.run(limits)
             self._end(stage)
-        except BaseException as error:
-            self._failed(error)
-            raise
         return results
 
     def _predict(self, module: LightningModule, datamodule: Any, stage: str, loaders: Any, keep: bool) -> list[Any] | None:
-        try:
+        with self._watched():
             evaluation, limits = self._prepare(module, datamodule, stage, loaders)
             evaluation.run(limits, keep)
             self._end(stage)
-        except BaseException as error:
-            self._failed(error)
-            raise
         found = evaluation.predictions
         return None if not keep else found[0] if len(found) == 1 else found
 

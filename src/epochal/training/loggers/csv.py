@@ -64,6 +64,9 @@ class CSVLogger(Logger):
             self._version = self._next_version()
         return self._version
 
+    def follow(self, version: int | str | None) -> None:
+        self._version = version
+
     @property
     def log_dir(self) -> str:
         return self._join(self.root_dir, self.version if isinstance(self.version, str) else f"version_{self.version}")

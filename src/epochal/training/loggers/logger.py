@@ -19,6 +19,9 @@ class Logger:
         """Of the run."""
         return None
 
+    def follow(self, version: int | str | None) -> None:
+        """On the ranks that do not write: take over the version of rank 0."""
+
     @property
     def save_dir(self) -> str | None:
         return None
