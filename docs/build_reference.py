@@ -11,8 +11,8 @@ from typing import Any
 PAGE = Path(__file__).with_name("reference.md")
 HEAD = """# Reference
 
-All public names, by room, each with the first line of its docstring; `help(name)` shows the rest. A name in two rooms is one object.
-This page is written by `python docs/build_reference.py`; do not edit it.
+All public names, by room, each with the first line of its docstring; `help(name)` shows the rest. This page is
+written by `python docs/build_reference.py`; do not edit it.
 """
 ROOMS = {  # in the order of reading
     "epochal": "The core, and the metrics that most code asks for by these names.",

@@ -67,9 +67,14 @@ def test_required_of_the_single_metrics():
 
 @pytest.mark.filterwarnings("ignore")
 def test_training_is_measured_in_bare_steps(monkeypatch):
-    monkeypatch.setattr(training, "STEPS", 5)
-    monkeypatch.setattr(training, "ROUNDS", 1)
+    for name, value in (("STEPS", 7), ("WINDOW", 3), ("ROUNDS", 1), ("SECONDS", 0.0)):
+        monkeypatch.setattr(training, name, value)
     assert [(row.unit, row.limit) for row in training.rows()] == [("steps", 0.5), ("steps", 0.3)]
+
+
+def test_the_least_window_of_steps(monkeypatch):
+    monkeypatch.setattr(training, "WINDOW", 2)
+    assert training.least([0.0, 1.0, 10.0, 11.0, 14.0, 20.0, 21.0]) == pytest.approx(2.0)
 
 
 class Fake:
