@@ -39,6 +39,7 @@ from .classification.confusion import (
     MatthewsCorrCoef as MatthewsCorrCoef,
 )
 from .classification.exact_match import ExactMatch as ExactMatch
+from .classification.fbeta import F1 as F1
 from .classification.fbeta import F1Score as F1Score
 from .classification.fbeta import FBetaScore as FBetaScore
 from .classification.jaccard import JaccardIndex as JaccardIndex

@@ -1,8 +1,9 @@
 """One exchange for many metrics. This file alone talks to ``torch.distributed``.
 
-:func:`exchange` takes any number of states and returns them merged over all processes, in at most a handful of collectives however
-many there are: one gather of sizes and of a fingerprint of what each rank holds (ranks that hold different metrics get an error on
-every rank, not a hang), one all-reduce per dtype and operation for large fields, one gather of all the rest packed into bytes.
+:func:`exchange` takes any number of states and returns them merged over all processes, in at most a handful of collectives
+however many there are: one gather of sizes, of a fingerprint of what each rank holds (ranks that hold different metrics get an
+error on every rank, not a hang) and of all small fields packed into bytes; a second where these are large; one all-reduce per
+dtype and operation for large fields that merge by it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _alone: ContextVar[bool] = ContextVar("epochal_alone", default=False)
 LARGE = 1 << 16  # bytes from which a field is reduced instead of gathered
 REDUCED_DTYPES = (torch.float32, torch.float64, torch.int32, torch.int64)  # on every backend; gloo has no int16, uint16, float8
 ALIGN = 16  # bytes, for views of any dtype
+SMALL = 1 << 15  # bytes that travel with the sizes
 
 
 def available() -> bool:
@@ -83,9 +85,8 @@ def exchange(
     device = _comm_device(group)
     reduced = _reduced_fields(holders)
     payload = _pack(holders, reduced, device)
-    sizes = _agree(holders, payload, group, device)
+    ranks = [_unpack(part) for part in _share(holders, payload, group, device)]
     sums = _all_reduce(holders, reduced, group, device)
-    ranks = [_unpack(part) for part in _gather_bytes(payload, sizes, group, device)]
     merged: dict[Any, Snapshot] = {}
     out = []
     for index, (metric, _) in enumerate(holders):
@@ -160,13 +161,24 @@ def _describe(holders: Sequence[tuple[Metric, Snapshot]]) -> list[str]:
     return out
 
 
-def _agree(holders: Sequence[tuple[Metric, Snapshot]], payload: Tensor, group: Any, device: torch.device) -> list[int]:
-    """The payload's size on every rank; raises on all of them if any holds other metrics."""
+def _share(holders: Sequence[tuple[Metric, Snapshot]], payload: Tensor, group: Any, device: torch.device) -> list[Tensor]:
+    """The payload of every rank; raises on all of them if any holds other metrics.
+
+    One gather tells sizes and fingerprints, and carries what is small as well; a large payload takes a second.
+    """
     described = _describe(holders)
     mark = int.from_bytes(hashlib.blake2b(repr(described).encode(), digest_size=7).digest(), "little")
-    headers = _gather_tensor(torch.tensor([mark, payload.numel()], device=device), group).tolist()
+    small = min(payload.numel(), SMALL)
+    first = torch.zeros(ALIGN + SMALL, dtype=torch.uint8, device=device)
+    first[:ALIGN] = torch.tensor([mark, payload.numel()], device=device).view(torch.uint8)
+    first[ALIGN : ALIGN + small] = payload[:small]
+    ranks = _gather_tensor(first, group)
+    headers = ranks[:, :ALIGN].contiguous().view(torch.int64).tolist()
     if len({mark for mark, _ in headers}) == 1:
-        return [size for _, size in headers]
+        sizes = [size for _, size in headers]
+        if max(sizes) > SMALL:
+            return _gather_bytes(payload, sizes, group, device)
+        return [rank[ALIGN : ALIGN + size] for rank, size in zip(ranks, sizes, strict=True)]
     text = torch.frombuffer(bytearray(pickle.dumps(described)), dtype=torch.uint8).to(device)
     lengths = _gather_tensor(torch.tensor([text.numel()], device=device), group).flatten().tolist()
     held = [pickle.loads(bytes(part.cpu().numpy())) for part in _gather_bytes(text, lengths, group, device)]

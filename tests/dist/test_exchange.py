@@ -245,8 +245,21 @@ def large_ones():
 
 def test_collectives_are_constant(pair):
     counts = [pair.run(collectives, metrics) for metrics in (one, ten, hundred)]
-    assert counts == [[(2, 0)] * 2] * 3
-    assert pair.run(collectives, large_ones) == [(2, 2)] * 2  # sums of int64 and maxima of float32 in one reduction each
+    assert counts == [[(1, 0)] * 2] * 3
+    assert pair.run(collectives, large_ones) == [(1, 2)] * 2  # sums of int64 and maxima of float32 in one reduction each
+
+
+def a_large_payload(rank, size):
+    metric = toys.Median()
+    if rank == 0:
+        metric.update(torch.arange(100_001.0))
+    with mock.patch.object(torch_dist, "all_gather", wraps=torch_dist.all_gather) as gather:
+        value = metric.compute()
+    return gather.call_count, float(value["median"]), int(value["seen"])
+
+
+def test_what_is_too_large_to_travel_with_the_sizes_takes_a_second_gather(pair):
+    assert pair.run(a_large_payload) == [(2, 50_000.0, 100_001)] * 2
 
 
 def test_one_object_twice_is_exchanged_once(pair):
