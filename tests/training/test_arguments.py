@@ -171,6 +171,32 @@ def test_hooks_that_cannot_log_say_so(hook):
         fit(val=loader(20, 8), validation_step=lambda self, batch, i: None, **{hook: lambda self, *a: self.log("x", 1.0)})
 
 
+def test_places_that_are_no_hooks_are_named():
+    class InInit(Model):
+        def __init__(self):
+            super().__init__()
+            self.log("x", 1.0)
+
+    class InOptimizers(Model):
+        def configure_optimizers(self):
+            self.note()
+            return super().configure_optimizers()
+
+        def note(self):
+            self.log("x", 1.0)
+
+    with pytest.raises(RuntimeError, match=r"InInit\.__init__: self\.log was called in it"):
+        InInit()
+    module = InOptimizers()
+    with pytest.raises(RuntimeError, match="it was called in configure_optimizers, but nothing can be logged there"):
+        trainer().fit(module, loader())
+
+
+def test_a_name_is_a_string():
+    with pytest.raises(ValueError, match=r"self\.log: name is 3, but a string is needed"):
+        fit(training_step=lambda self, batch, i: self.log(3, 1.0))
+
+
 def test_on_step_in_an_epochs_hook_is_refused():
     with pytest.raises(ValueError, match="on_train_epoch_end"):
         fit(on_train_epoch_end=lambda self: self.log("x", 1.0, on_step=True))

@@ -232,3 +232,25 @@ def test_an_exception_reaches_callbacks_and_loggers():
     with pytest.raises(RuntimeError, match="the step"):
         trainer(callbacks=Told(), logger=Closes()).fit(Fails(), loader())
     assert told == ["the step", "failed"]
+
+
+def test_hooks_that_nothing_calls_any_more_are_named():
+    class Old(Model):
+        def on_epoch_end(self):
+            raise AssertionError
+
+    class Watches(pl.Callback):
+        def on_keyboard_interrupt(self, trainer, pl_module):
+            raise AssertionError
+
+    with pytest.warns(UserWarning, match="Old: on_epoch_end is defined, .* Use on_train_epoch_end"):
+        trainer().fit(Old(), loader())
+    with pytest.warns(UserWarning, match="Watches: on_keyboard_interrupt is defined"):
+        trainer(callbacks=Watches()).fit(Model(), loader())
+
+    class Truncated(Model):
+        def training_step(self, batch, batch_idx, hiddens):
+            raise AssertionError
+
+    with pytest.raises(ValueError, match="training_step: it takes hiddens"):
+        trainer().fit(Truncated(), loader())

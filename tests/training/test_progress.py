@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 
 import pytest
@@ -53,6 +54,29 @@ def test_get_metrics_chooses_what_is_shown(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "v_num" not in printed
     assert "shown=0.25" in printed
+
+
+def test_names_and_calls_of_old(tmp_path, capsys):
+    from epochal.training.callbacks.progress import Tqdm
+    from epochal.training.callbacks.progress.base import ProgressBarBase
+
+    class CustomProgressBar(Tqdm):
+        def get_metrics(self, *args, **kwargs):
+            # don't show the version number
+            items = super().get_metrics()
+            items.pop("v_num", None)
+            return items
+
+    assert issubclass(Tqdm, ProgressBarBase)
+    bar = CustomProgressBar()
+    with pytest.raises(RuntimeError, match="the bar is in no run"):
+        bar.get_metrics()
+    fit(tmp_path, bar)
+    printed = capsys.readouterr().out
+    assert "v_num" not in printed
+    assert "shown=0.25" in printed
+    with pytest.raises(RuntimeError, match="the bar is in no run"):
+        _ = copy.deepcopy(bar).trainer
 
 
 def test_in_a_terminal_it_is_drawn_by_the_clock(tmp_path, capsys, monkeypatch):

@@ -141,7 +141,7 @@ class ScalarEntry(Entry):
             book.unmerged[self.scope.hook, self.scope.loader, self.name] = self
             self.step_size = batch_size
         if isinstance(value, Tensor):
-            if foreign.metric_of(value) is not None:
+            if value.__dict__ and foreign.metric_of(value) is not None:  # a plain tensor has no attributes
                 _changed(self, "a metric's value")
             if not value.is_cpu or book.defers or value.ndim:
                 samples = value.numel()

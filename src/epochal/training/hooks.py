@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from epochal import check
 from epochal.training.logbook import Logbook, Scope
 
 
@@ -107,6 +109,32 @@ def overridden(owner: Any, name: str, base: type) -> bool:
     return getattr(mine, "__func__", mine) is not getattr(base, name, None)
 
 
+GONE = {  # hooks of old that nothing calls, and what does their work
+    "on_epoch_start": "on_train_epoch_start",
+    "on_epoch_end": "on_train_epoch_end",
+    "on_batch_start": "on_train_batch_start",
+    "on_batch_end": "on_train_batch_end",
+    "on_pretrain_routine_start": "on_fit_start",
+    "on_pretrain_routine_end": "on_fit_start",
+    "on_keyboard_interrupt": "on_exception",
+    "on_init_start": "setup",
+    "on_init_end": "setup",
+    "configure_sharded_model": "configure_model",
+    "tbptt_split_batch": "a loop over the parts in training_step",
+    "get_progress_bar_dict": "get_metrics of a progress bar",
+}
+
+
+def warn_of_gone(owners: Iterable[object]) -> None:
+    """Say which methods look like hooks and are never called: nothing is silently ignored."""
+    for owner in owners:
+        for name in GONE:
+            if callable(getattr(owner, name, None)):
+                came = f"{name} is defined"
+                text = check.message(type(owner).__name__, came, "no hook of this name is called", f"Use {GONE[name]}.")
+                warnings.warn(text, stacklevel=4)
+
+
 def takes(function: Callable[..., Any]) -> tuple[int, set[str], bool]:
     """How many positional arguments a hook needs, the names of all, and whether it takes any number."""
     parameters = inspect.signature(function).parameters.values()
@@ -118,6 +146,9 @@ def takes(function: Callable[..., Any]) -> tuple[int, set[str], bool]:
 def step_call(step: Callable[..., Any], signature: Callable[..., Any], several: bool) -> Callable[[Any, int, int], Any]:
     """A step as ``call(batch, batch_idx, dataloader_idx)``, whichever of these its author wrote down; ``several`` loaders."""
     needed, names, anything = takes(signature)
+    if "hiddens" in names:
+        fix = "Split the batch in training_step, with automatic_optimization = False."
+        check.fail("training_step", "it takes hiddens", "truncated backpropagation is not the loop's work", fix)
     if "dataloader_idx" in names or needed >= 3 or (anything and several):
         return step
     if "batch_idx" in names or needed == 2 or anything:

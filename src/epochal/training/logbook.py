@@ -19,6 +19,7 @@ from epochal import check, dist
 from epochal.metric import Metric, held
 from epochal.training import foreign
 from epochal.training.batches import BatchSizes, batch_size_of
+from epochal.training.callers import method_of
 from epochal.training.entries import ACCEPTED, NAMES, Entry, MetricEntry, ScalarEntry, follow
 from epochal.training.history import History
 from epochal.training.parking import Parking, Place, joined
@@ -105,7 +106,7 @@ class Logbook:
         """One call of ``log``: a look-up, and an addition."""
         scope = self.scope
         if scope is None:
-            _nowhere(name)
+            _nowhere(name, method_of(self.parking.root))
         entry = scope.entries.get(name)
         if entry is None or entry.args != args:
             entry = self._declare(scope, name, value, args, batch_size)
@@ -513,10 +514,9 @@ def _twice(scope: Scope, before: Entry, args: tuple[Any, ...]) -> NoReturn:
     )
 
 
-def _nowhere(name: str) -> NoReturn:
-    raise RuntimeError(
-        _message(name, "it was called outside of a hook that can log", "values belong to a step or an epoch", "Log in a step hook.")
-    )
+def _nowhere(name: str, method: str) -> NoReturn:
+    came = f"it was called in {method}" if method else "it was called outside of a hook"
+    raise RuntimeError(_message(name, came, "nothing can be logged there", "Log in a step hook, or at an epoch's end."))
 
 
 def _message(name: str, came: str, needed: str, fix: str = "") -> str:

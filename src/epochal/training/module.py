@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from epochal import check
+from epochal.training.callers import method_of
 from epochal.training.hyperparameters import HyperParameters
 
 if TYPE_CHECKING:
@@ -146,9 +147,10 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
 
         The epoch's value of a key is computed from all of the epoch's data, on all ranks, by the metric that the key belongs to; a
         plain number is reduced by ``reduce_fx``, a mean weighted by ``batch_size``. ``on_step`` and ``on_epoch`` default by hook
-        (docs/logging.md); both give ``{name}_step`` and ``{name}_epoch``. ``sync_dist``: None merges epoch values over ranks, False
-        keeps plain ones local. ``rank_zero_only``: the key exists on rank 0 alone. ``enable_graph`` has no effect: what is logged
-        is detached.
+        (docs/logging.md); both give ``{name}_step`` and ``{name}_epoch``. ``sync_dist`` is for plain numbers: None merges epoch
+        values over ranks, True those of training steps as well (an exchange for each step that logs one), False neither.
+        ``sync_dist_group``: all ranks, or an error. ``rank_zero_only``: the key exists on rank 0 alone. ``enable_graph`` has no
+        effect: what is logged is detached.
         """
         book: Logbook | None = self.__dict__.get("_logbook")
         if book is None:
@@ -216,6 +218,9 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
         )
 
     def _warn_unattached(self) -> None:
+        if method_of(self) == "__init__":
+            name = f"{type(self).__name__}.__init__"
+            raise RuntimeError(check.message(name, "self.log was called in it", "values belong to a run", "Log in a step hook."))
         if not self.__dict__.get("_warned"):
             self.__dict__["_warned"] = True
             warnings.warn(f"{type(self).__name__}: self.log was called without a Trainer; nothing is logged.", stacklevel=3)

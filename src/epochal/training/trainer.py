@@ -20,7 +20,7 @@ from epochal.training.callbacks.progress import ProgressBar, TQDMProgressBar
 from epochal.training.engine import Engine
 from epochal.training.evaluate import Evaluation, table
 from epochal.training.fit import Fit
-from epochal.training.hooks import Listeners, overridden
+from epochal.training.hooks import Listeners, overridden, warn_of_gone
 from epochal.training.logbook import Logbook
 from epochal.training.loggers.csv import CSVLogger
 from epochal.training.loggers.logger import Logger
@@ -291,6 +291,7 @@ class Trainer(Engine):
         self._agree_on_versions()
         module.attach(self, book)
         self._settle_callbacks(module)
+        warn_of_gone([module, *self.callbacks])
         for owner in (datamodule, module):
             if owner is not None and self.local_rank == 0:
                 owner.prepare_data()

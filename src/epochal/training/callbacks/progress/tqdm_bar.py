@@ -1,5 +1,5 @@
 # ruff: noqa: ARG002  # hooks have the signatures that users of Lightning override
-"""Progress bars: redrawn by the clock, not by the batch."""
+"""TQDMProgressBar: redrawn by the clock, not by the batch."""
 
 from __future__ import annotations
 
@@ -10,40 +10,7 @@ from typing import Any
 from tqdm.auto import tqdm as auto_tqdm
 from tqdm.std import tqdm as plain_tqdm
 
-from epochal.training.callbacks.callback import Callback
-
-
-class ProgressBar(Callback):
-    """Base of the bars. Override :meth:`get_metrics` to choose what they show."""
-
-    _on = True
-
-    def get_metrics(self, trainer: Any, pl_module: Any) -> dict[str, Any]:  # for those who override it
-        """``v_num``, the logger's version, and what was logged with ``prog_bar=True``."""
-        versions = [str(logger.version)[-4:] for logger in trainer.loggers if getattr(logger, "version", None) is not None]
-        shown: dict[str, Any] = {"v_num": "_".join(versions)} if versions else {}
-        shown.update(trainer.progress_bar_metrics)
-        return shown
-
-    def disable(self) -> None:
-        """Show nothing."""
-        self._on = False
-
-    def enable(self) -> None:
-        """Show again."""
-        self._on = True
-
-    @property
-    def is_enabled(self) -> bool:
-        return self._on
-
-    @property
-    def is_disabled(self) -> bool:
-        return not self._on
-
-    def print(self, *args: Any, **kwargs: Any) -> None:
-        """Print where the bar is not disturbed."""
-        print(*args, **kwargs)  # noqa: T201  # it is asked for
+from epochal.training.callbacks.progress.base import ProgressBar
 
 
 class TQDMProgressBar(ProgressBar):
@@ -59,9 +26,10 @@ class TQDMProgressBar(ProgressBar):
         self._on = refresh_rate > 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_bar": None, "_inner": None}
+        return {**super().__getstate__(), "_bar": None, "_inner": None}
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         self._terminal = sys.stdout.isatty()
         self._shown = self._on and trainer.is_global_zero
 
@@ -180,3 +148,6 @@ class TQDMProgressBar(ProgressBar):
 
 def _formatted(metrics: dict[str, Any]) -> dict[str, str]:
     return {key: f"{value:.3g}" if isinstance(value, float) else str(value) for key, value in metrics.items()}
+
+
+Tqdm = TQDMProgressBar  # its name of old
