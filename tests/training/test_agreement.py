@@ -188,3 +188,34 @@ def test_another_function_under_one_key_is_an_error():
 
     with pytest.raises(ValueError, match="Use one set of arguments for a key"):
         trainer().fit(Changes(), loader())
+
+
+def by_hand(rank, size):
+    with rank_environment(rank, size):
+        module = Model()
+        module.automatic_optimization = False
+        try:
+            ddp_trainer(size).fit(module, loader(16, 4))
+        except NotImplementedError as error:
+            return str(error)
+
+
+def test_manual_optimization_on_several_processes_is_refused_so_far(pair):
+    for text in pair.run(by_hand):
+        assert text.startswith("Trainer.fit: automatic_optimization is False on 2 processes, but it is built for one")
+
+
+def one_and_two(rank, size, flags):
+    with rank_environment(rank, size):
+        module = Model(lr=0.1)
+        ddp_trainer(size, max_epochs=2, **flags).fit(module, loader(48, 4))
+        return module.layer.weight.detach()
+
+
+@pytest.mark.parametrize("flags", [{}, {"accumulate_grad_batches": 2}, {"gradient_clip_val": 0.1}])
+def test_two_processes_train_as_one_with_the_same_global_batch(pair, flags):
+    module = Model(lr=0.1)
+    trainer(max_epochs=2, **flags).fit(module, loader(48, 8))
+    first, second = pair.run(one_and_two, flags)
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, module.layer.weight.detach())

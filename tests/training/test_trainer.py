@@ -354,3 +354,14 @@ def test_hyperparameters_are_kept_and_logged(tmp_path):
     assert module.hparams.width == 3
     trainer(logger=pl.loggers.CSVLogger(tmp_path)).fit(module, loader())
     assert (tmp_path / "lightning_logs/version_0/hparams.yaml").read_text() == "lr: 0.2\nwidth: 3\n"
+
+
+def test_deterministic_is_the_users_own_where_the_flag_is_left_out():
+    torch.use_deterministic_algorithms(True)
+    try:
+        trainer().fit(Model(), loader())
+        assert torch.are_deterministic_algorithms_enabled()
+        trainer(deterministic=False).fit(Model(), loader())
+        assert not torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -73,6 +73,10 @@ class Fit:
         self.own = {name: getattr(module, name) for name in OWN if overridden(module, name, LightningModule)}
         self.training_step = step_call(trainer.training_call(), module.training_step, several=False)
         if not module.automatic_optimization:
+            if self.among_ranks:  # gradients are exchanged by the wrapper, within which no backward may run
+                came = f"automatic_optimization is False on {trainer.world_size} processes"
+                fix = "Pass devices=1, or leave the steps to the loop."
+                raise NotImplementedError(check.message("Trainer.fit", came, "it is built for one process so far", fix))
             self.step: Callable[[Any, int], Any] = self.manual_step
             return
         found = trainer.optimizers

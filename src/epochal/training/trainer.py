@@ -303,7 +303,8 @@ class Trainer(Engine):
         self.listeners.hook("setup", module=False)(stage)
         module.setup(stage)
         module.configure_model()
-        torch.use_deterministic_algorithms(bool(self.deterministic), warn_only=self.deterministic == "warn")
+        if self.deterministic is not None:
+            torch.use_deterministic_algorithms(bool(self.deterministic), warn_only=self.deterministic == "warn")
         if self.benchmark is not None:
             torch.backends.cudnn.benchmark = self.benchmark
         if stage != "fit":
