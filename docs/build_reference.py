@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import epochal
 
 PAGE = Path(__file__).with_name("reference.md")
 HEAD = """# Reference
@@ -14,18 +17,19 @@ HEAD = """# Reference
 All public names, by room, each with the first line of its docstring; `help(name)` shows the rest. This page is
 written by `python docs/build_reference.py`; do not edit it.
 """
-ROOMS = {  # in the order of reading
-    "epochal": "The core, and the metrics that most code asks for by these names.",
-    "epochal.aggregation": "Mean, sum, extremes and rows of numbers.",
-    "epochal.classification": "Classes for binary, multiclass and multilabel tasks, and those that take `task=`.",
-    "epochal.functional.classification": "The same as functions of one batch; also in `epochal.functional`.",
-    "epochal.regression": "Classes.",
-    "epochal.functional.regression": "The same as functions of one batch; also in `epochal.functional`.",
-    "epochal.training": "The trainer: `import epochal.training as pl`.",
-    "epochal.training.callbacks": "",
-    "epochal.training.loggers": "",
-    "epochal.testing": "The laws, for metrics of your own.",
-}
+MODULES = ("epochal.aggregation", "epochal.testing")  # rooms that are one file
+
+
+def rooms() -> list[str]:
+    """Every package with public names, and the functions of each beside its classes; in the order of reading."""
+    found = [info.name for info in pkgutil.walk_packages(epochal.__path__, "epochal.") if info.ispkg]
+    functions = [info.name for info in pkgutil.iter_modules(importlib.import_module("epochal.functional").__path__, "epochal.functional.")]
+
+    def place(room: str) -> tuple[bool, bool, str, bool]:
+        domain = room.replace(".functional", "", 1)
+        return room != "epochal", domain.startswith(("epochal.training", "epochal.testing")), domain, room != domain
+
+    return sorted({"epochal", *MODULES, *found, *functions} - {"epochal.functional"}, key=place)
 
 
 def summary(thing: Any) -> str:
@@ -50,9 +54,10 @@ def names(room: str) -> Iterator[tuple[str, Any]]:
 def page() -> str:
     """The text of the page."""
     parts = [HEAD]
-    for room, about in ROOMS.items():
+    for room in rooms():
         rows = "".join(f"| `{name}` | {summary(thing)} |\n" for name, thing in names(room))
-        parts.append(f"## {room}\n\n{about + chr(10) * 2 if about else ''}| name | is |\n|---|---|\n{rows}")
+        about = summary(importlib.import_module(room))
+        parts.append(f"## {room}\n\n{about}\n\n| name | is |\n|---|---|\n{rows}")
     return "\n".join(parts)
 
 
