@@ -23,7 +23,9 @@ MODULES = ("epochal.aggregation", "epochal.testing")  # rooms that are one file
 def rooms() -> list[str]:
     """Every package with public names, and the functions of each beside its classes; in the order of reading."""
     found = [info.name for info in pkgutil.walk_packages(epochal.__path__, "epochal.") if info.ispkg]
-    functions = [info.name for info in pkgutil.iter_modules(importlib.import_module("epochal.functional").__path__, "epochal.functional.")]
+    functions = [
+        info.name for info in pkgutil.iter_modules(importlib.import_module("epochal.functional").__path__, "epochal.functional.")
+    ]
 
     def place(room: str) -> tuple[bool, bool, str, bool]:
         domain = room.replace(".functional", "", 1)

@@ -5,25 +5,18 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOMS = [
-    "epochal",
-    "epochal.aggregation",
-    "epochal.classification",
-    "epochal.functional",
-    "epochal.functional.classification",
-    "epochal.functional.regression",
-    "epochal.regression",
-    "epochal.testing",
-    "epochal.training",
-    "epochal.training.callbacks",
-    "epochal.training.loggers",
-]
+import epochal
+
+MODULES = ["epochal", "epochal.aggregation", "epochal.testing"]
+FUNCTIONS = [info.name for info in pkgutil.iter_modules(epochal.functional.__path__, "epochal.functional.")]
+ROOMS = [*MODULES, *FUNCTIONS, *(info.name for info in pkgutil.walk_packages(epochal.__path__, "epochal.") if info.ispkg)]
 SOURCE = Path(importlib.import_module("epochal").__file__ or "").parent
 HEAVY = ("torchmetrics", "lightning.pytorch", "pytorch_lightning", "matplotlib", "lightning.fabric", "lightning_fabric")
 HEAVY += ("sklearn", "pandas", "tensorboard", "tqdm", "rich")

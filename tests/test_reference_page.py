@@ -40,7 +40,7 @@ def test_the_page_is_up_to_date():
     assert reference.page() == PAGE, "Run: python docs/build_reference.py"
 
 
-@pytest.mark.parametrize("room", [*packages(), "epochal.aggregation", "epochal.testing", "epochal.functional.classification"])
+@pytest.mark.parametrize("room", [*packages(), *reference.rooms()])
 def test_no_public_name_is_missing(room):
     module = importlib.import_module(room)
     public = {name for name in module.__all__ if not inspect.ismodule(getattr(module, name))}

@@ -1,0 +1,1 @@
+"""The examples, one file for each room."""
