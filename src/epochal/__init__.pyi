@@ -4,6 +4,7 @@ from . import functional as functional
 from . import regression as regression
 from . import testing as testing
 from . import training as training
+from . import wrappers as wrappers
 from .aggregation import (
     CatMetric as CatMetric,
 )
@@ -62,3 +63,5 @@ from .metric import leaves as leaves
 from .metric import metric_of as metric_of
 from .metric import synced as synced
 from .regression.mean_squared_error import MeanSquaredError as MeanSquaredError
+from .wrappers.classwise import ClasswiseWrapper as ClasswiseWrapper
+from .wrappers.min_max import MinMaxMetric as MinMaxMetric

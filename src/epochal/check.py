@@ -10,6 +10,7 @@ a statistic counts the bad ones, and they are read before an eager update on the
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -145,6 +146,15 @@ def unknown_arguments(metric: object, unknown: Mapping[str, Any], known: Collect
         raise TypeError(
             message(metric, f"unexpected argument {word!r}", f"it takes {', '.join(sorted(known))}", closest(word, sorted(known)))
         )
+
+
+@functools.cache
+def arguments(method: Callable[..., Any]) -> tuple[str, ...] | None:
+    """The names of the arguments that a method takes; None: any."""
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
 
 
 def call(metric: object, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ import inspect
 import os
 import typing
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, Protocol, TypedDict
 from weakref import WeakValueDictionary
@@ -55,7 +55,7 @@ from epochal.states import (
     version,
 )
 
-__all__ = ["Metric", "MetricOptions", "State", "all_or_none", "exchanged", "held", "leaves", "metric_of", "synced"]
+__all__ = ["Metric", "MetricOptions", "State", "all_or_none", "cleaned", "exchanged", "held", "leaves", "metric_of", "synced"]
 
 
 class MetricOptions(TypedDict, total=False):
@@ -182,6 +182,11 @@ class Metric(Operators, nn.Module):
     def measured_by(self) -> Hashable:
         """The part of the configuration that :meth:`measure` reads: equal means the same statistic. None: never shared."""
         return None
+
+    def keywords(self) -> Collection[str] | None:
+        """The names of the arguments that ``update`` takes, in their order; None: it may take any."""
+        cls = type(self)
+        return check.arguments(cls.measure if cls.update is Metric.update else cls.update)
 
     # --- states ----------------------------------------------------------------------------------------------------------
 
@@ -554,7 +559,7 @@ class Metric(Operators, nn.Module):
 
     def _clean(self) -> Self:
         """A twin with the same configuration, the identity for a state, and no thought for other processes."""
-        return typing.cast(Self, _cleaned(self))
+        return typing.cast(Self, cleaned(self))
 
     # --- the life around it ------------------------------------------------------------------------------------------------
 
@@ -830,12 +835,13 @@ def _classic_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
     return computed
 
 
-def _cleaned(module: nn.Module) -> nn.Module:
+def cleaned(module: nn.Module) -> nn.Module:
+    """A twin whose metrics hold nothing and think of no other processes; all else in it is the module's own."""
     if not any(isinstance(inner, Metric) for inner in module.modules()):
         return module
     twin = object.__new__(type(module))
     twin.__dict__.update(module.__dict__)
-    twin.__dict__["_modules"] = {name: child and _cleaned(child) for name, child in module._modules.items()}
+    twin.__dict__["_modules"] = {name: child and cleaned(child) for name, child in module._modules.items()}
     if isinstance(twin, Metric):
         twin.reset()
         twin.sync_on_compute = False

@@ -10,8 +10,6 @@ All of them take a batch, or none: everything is measured, merged and read befor
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -102,7 +100,7 @@ class Together:
         """Which of the keyword arguments a metric takes, by its signature; one that none takes is an error."""
         if not kwargs:
             return lambda _: kwargs
-        takes = {id(metric): keywords(_verb(type(metric))) for metric in self.metrics}
+        takes = {id(metric): metric.keywords() for metric in self.metrics}
         if all(names is not None for names in takes.values()):
             known = {name for names in takes.values() for name in names or ()}
             check.unknown_arguments(self.owner, {k: v for k, v in kwargs.items() if k not in known}, known)
@@ -158,17 +156,3 @@ def _values(steps: Sequence[Step]) -> Iterator[tuple[int, Any]]:
         for metric, _ in step.after:
             shown = merged.get(metric, step.measured)
             yield id(metric), metric.read(derive(metric, shown.state), shown.double)
-
-
-def _verb(cls: type[Metric]) -> Callable[..., Any]:
-    """What says which arguments an update takes."""
-    return cls.measure if cls.update is Metric.update else cls.update
-
-
-@functools.cache
-def keywords(verb: Callable[..., Any]) -> frozenset[str] | None:
-    """The names of the arguments that a method takes; None: any."""
-    parameters = list(inspect.signature(verb).parameters.values())[1:]
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return None
-    return frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
