@@ -63,6 +63,24 @@ def any_rank(*facts: bool) -> tuple[bool, ...]:
     return tuple(flags.bool().tolist())
 
 
+def average_gradients(parameters: Sequence[Tensor]) -> None:
+    """Each parameter's gradient becomes the mean over all processes, where one that has none counts as zero.
+
+    One small collective for which of them exist, and one for each dtype and device. A gradient that is on no process stays None.
+    """
+    groups: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for parameter, exists in zip(parameters, any_rank(*(p.grad is not None for p in parameters)), strict=True):
+        if exists:
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            groups.setdefault((parameter.dtype, parameter.device), []).append(parameter.grad)
+    for gradients in groups.values():
+        together = torch.cat([gradient.flatten() for gradient in gradients])
+        torch_dist.all_reduce(together)
+        together /= torch_dist.get_world_size()
+        for gradient, mean in zip(gradients, torch.split(together, [g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+
 @contextmanager
 def alone() -> Iterator[None]:
     """Code for one rank: inside, ``compute`` reads the local state and waits for nobody."""

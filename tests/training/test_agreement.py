@@ -190,21 +190,6 @@ def test_another_function_under_one_key_is_an_error():
         trainer().fit(Changes(), loader())
 
 
-def by_hand(rank, size):
-    with rank_environment(rank, size):
-        module = Model()
-        module.automatic_optimization = False
-        try:
-            ddp_trainer(size).fit(module, loader(16, 4))
-        except NotImplementedError as error:
-            return str(error)
-
-
-def test_manual_optimization_on_several_processes_is_refused_so_far(pair):
-    for text in pair.run(by_hand):
-        assert text.startswith("Trainer.fit: automatic_optimization is False on 2 processes, but it is built for one")
-
-
 def one_and_two(rank, size, flags):
     with rank_environment(rank, size):
         module = Model(lr=0.1)

@@ -270,6 +270,17 @@ def test_should_stop_ends_the_fit():
     assert run.global_step == 3
 
 
+@pytest.mark.parametrize(("minimum", "steps", "epochs"), [({"min_epochs": 3}, 6, 3), ({"min_steps": 3}, 3, 2)])
+def test_a_stop_waits_for_the_minimum(minimum, steps, epochs):
+    class Stops(Model):
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            self.trainer.should_stop = True
+
+    run = trainer(max_epochs=9, **minimum)
+    run.fit(Stops(), loader(16, 8))
+    assert (run.global_step, run.current_epoch) == (steps, epochs)
+
+
 # --- flags -----------------------------------------------------------------------------------------------------------------
 
 
@@ -330,7 +341,7 @@ def test_no_data_and_several_optimizers_say_so():
         trainer().fit(Model())
     module = Model()
     module.configure_optimizers = lambda: [torch.optim.SGD(module.parameters(), 0.1) for _ in range(2)]
-    with pytest.raises(ValueError, match="automatic_optimization"):
+    with pytest.raises(ValueError, match=r"optimizer_idx.*automatic_optimization"):
         trainer().fit(module, loader())
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from lightning_fabric.plugins.precision import Precision
+from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 from torch import Tensor
 
-from epochal import dist
+from epochal import check, dist
 from epochal.training.facts import Facts
 from epochal.training.module import LightningModule
 from epochal.training.optimizers import SchedulerConfig, read
@@ -23,6 +24,7 @@ class Engine(Facts):
     global_step: int
     optimizers: list[Any]
     raw_optimizers: list[Any]
+    optimizer_frequencies: list[int]
     lr_scheduler_configs: list[SchedulerConfig]
     max_steps: int
     min_steps: int | None
@@ -34,7 +36,7 @@ class Engine(Facts):
     def _place(self, module: LightningModule) -> None:
         """Put the module on its device, in its wrapper, with its optimizers."""
         self._wrapped = self.fabric.setup_module(module)
-        self.raw_optimizers, self.lr_scheduler_configs = read(module.configure_optimizers())
+        self.raw_optimizers, self.lr_scheduler_configs, self.optimizer_frequencies = read(module.configure_optimizers())
         self.optimizers = list(self.raw_optimizers)
         if self.optimizers and not self.is_plain:
             wrapped = self.fabric.setup_optimizers(*self.optimizers)
@@ -57,11 +59,18 @@ class Engine(Facts):
 
     def training_call(self) -> Callable[..., Any]:
         """``training_step`` as the strategy needs it."""
-        assert self._module is not None
+        module = self._module
+        assert module is not None
         if isinstance(self.fabric.strategy, SingleDeviceStrategy):
-            return self.precise(self._module.training_step)
-        called: Callable[..., Any] = self._wrapped.training_step
-        return called
+            return self.precise(module.training_step)
+        if module.automatic_optimization and len(self.optimizers) <= 1:
+            called: Callable[..., Any] = self._wrapped.training_step
+            return called
+        if not isinstance(self.fabric.strategy, DDPStrategy):
+            came = f"strategy is {type(self.fabric.strategy).__name__}"
+            needed = "manual optimization and several optimizers are built for one process or ddp"
+            raise NotImplementedError(check.message("Trainer.fit", came, needed, "Pass strategy='ddp'."))
+        return self.precise(module.training_step)  # gradients are averaged after each backward, which the wrapper takes no part in
 
     def precise(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """A step in the run's precision, by the bare module."""
@@ -83,6 +92,12 @@ class Engine(Facts):
             loss.backward(*args, **kwargs)  # type: ignore[no-untyped-call]  # so it is in torch
         else:
             self.fabric.backward(loss, *args, model=self._wrapped, **kwargs)
+
+    def average_gradients(self) -> None:
+        """After a backward outside of the strategy's wrapper: each gradient is the mean over the ranks."""
+        if self.world_size > 1:
+            assert self._module is not None
+            dist.average_gradients([p for p in self._module.parameters() if p.requires_grad])
 
     def clip_gradients(self, optimizer: Any, value: float | None = None, algorithm: str | None = None) -> None:
         """Clip by norm or by value; None clips nothing."""
@@ -120,7 +135,7 @@ class Engine(Facts):
             return True
         if not self.should_stop:
             return False
-        return self.current_epoch + 1 >= (self.min_epochs or 0) and self.global_step >= (self.min_steps or 0)
+        return self.current_epoch >= (self.min_epochs or 0) and self.global_step >= (self.min_steps or 0)
 
     @property
     def has_schedulers(self) -> bool:

@@ -154,3 +154,20 @@ def step_call(step: Callable[..., Any], signature: Callable[..., Any], several: 
     if "batch_idx" in names or needed == 2 or anything:
         return lambda batch, batch_idx, _: step(batch, batch_idx)
     return lambda batch, _, __: step(batch)
+
+
+def indexed(call: Callable[..., Any], written: Callable[..., Any] | None = None, now: int | None = None) -> Callable[..., Any]:
+    """``call(optimizer_idx, *args)``: the index goes where its author wrote ``optimizer_idx``, as in Lightning 1.x, or nowhere.
+
+    ``written``: what the author wrote, where ``call`` wraps it. ``now``: how many arguments there are today, if there were more.
+    Flags of old that follow (``on_tpu``, ...) are False.
+    """
+    names = list(inspect.signature(written or call).parameters)
+    if "optimizer_idx" not in names:
+        return lambda _, *args: call(*args[:now])
+
+    def called(index: int, *args: Any) -> Any:
+        rest = iter(args)
+        return call(*[index if name == "optimizer_idx" else next(rest, False) for name in names])
+
+    return called

@@ -322,8 +322,9 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
     # --- optimization ----------------------------------------------------------------------------------------------------
 
     def manual_backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """``loss.backward()`` as the strategy and the precision need it."""
+        """``loss.backward()`` as the strategy and the precision need it; over several processes gradients are averaged."""
         self.trainer.backward(loss, *args, **kwargs)
+        self.trainer.average_gradients()
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """How the loop computes gradients."""
@@ -358,7 +359,7 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
         """Clip the gradients of an optimizer's parameters, by "norm" or by "value"."""
         self.trainer.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
-    def toggle_optimizer(self, optimizer: Any) -> None:
+    def toggle_optimizer(self, optimizer: Any, optimizer_idx: int | None = None) -> None:  # the index is of Lightning 1.x
         """Gradients for this optimizer's parameters alone."""
         mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
         others = [
@@ -368,7 +369,7 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
         for parameter in others:
             parameter.requires_grad = False
 
-    def untoggle_optimizer(self, optimizer: Any) -> None:  # Lightning's signature
+    def untoggle_optimizer(self, optimizer: Any) -> None:  # Lightning's signature; in 1.x the index
         """Gradients as they were before :meth:`toggle_optimizer`."""
         for parameter, required in self.__dict__.pop("_toggled", []):
             parameter.requires_grad = required

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -40,32 +40,45 @@ class SchedulerConfig:
             )
 
 
-def read(returned: Any) -> tuple[list[Optimizer], list[SchedulerConfig]]:
+class Optimization(NamedTuple):
+    """What ``configure_optimizers`` returned: ``frequencies`` are batches that each optimizer has in turn, none if all step."""
+
+    optimizers: list[Optimizer]
+    schedulers: list[SchedulerConfig] = []  # noqa: RUF012  # never changed
+    frequencies: list[int] = []  # noqa: RUF012  # never changed
+
+
+def read(returned: Any) -> Optimization:
     """Optimizers and schedulers, in whichever of Lightning's forms they came."""
     if returned is None:
-        return [], []
+        return Optimization([])
     if isinstance(returned, Mapping):
         return _of_dicts([returned])
     if isinstance(returned, list | tuple):
         if len(returned) == 2 and all(isinstance(part, list | tuple) for part in returned):
             optimizers, schedulers = returned
-            return [_optimizer(o) for o in optimizers], [_scheduler(s) for s in schedulers]
+            return Optimization([_optimizer(o) for o in optimizers], [_scheduler(s) for s in schedulers])
         if returned and all(isinstance(part, Mapping) for part in returned):
             return _of_dicts(list(returned))
-        return [_optimizer(part) for part in returned], []
-    return [_optimizer(returned)], []
+        return Optimization([_optimizer(part) for part in returned])
+    return Optimization([_optimizer(returned)])
 
 
-def _of_dicts(dicts: list[Mapping[str, Any]]) -> tuple[list[Optimizer], list[SchedulerConfig]]:
+def _of_dicts(dicts: list[Mapping[str, Any]]) -> Optimization:
     optimizers, schedulers = [], []
+    counts = [form["frequency"] for form in dicts if form.get("frequency") is not None]
+    if counts and len(counts) < len(dicts):
+        check.fail(WHO, f"{len(counts)} of {len(dicts)} optimizers have a frequency", "all or none need one")
+    for count in counts:
+        check.whole(WHO, "frequency", count, 1)
     for form in dicts:
-        unknown = set(form) - {"optimizer", "lr_scheduler", "monitor"}
+        unknown = set(form) - {"optimizer", "lr_scheduler", "monitor", "frequency"}
         if unknown or "optimizer" not in form:
             check.fail(WHO, f"a dict with the keys {sorted(form)} came", FORMS)
         optimizers.append(_optimizer(form["optimizer"]))
         if form.get("lr_scheduler") is not None:
             schedulers.append(_scheduler(form["lr_scheduler"], form.get("monitor")))
-    return optimizers, schedulers
+    return Optimization(optimizers, schedulers, counts if len(dicts) > 1 else [])
 
 
 def _optimizer(value: Any) -> Optimizer:

@@ -122,6 +122,7 @@ class Trainer(Engine):
         self.val_limits: list[float] = []
         self.optimizers: list[Any] = []
         self.raw_optimizers: list[Any] = []
+        self.optimizer_frequencies: list[int] = []
         self.lr_scheduler_configs: list[optimizers.SchedulerConfig] = []
         self.logbook = Logbook(torch.nn.Module())
         self.share = data.Share()
