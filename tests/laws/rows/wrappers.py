@@ -26,6 +26,11 @@ accuracy = functools.partial(ec.MulticlassAccuracy, CLASSES, average=None)
 matrix = functools.partial(ec.MulticlassConfusionMatrix, CLASSES)
 formula = lambda: epochal.MeanSquaredError() / (1 + epochal.MeanSquaredError(squared=False))  # noqa: E731
 
+
+def halved(x: Any) -> Any:
+    return x / 2 if isinstance(x, torch.Tensor) else x
+
+
 row("ClasswiseWrapper", "accuracy", scores, build=wrapped(ew.ClasswiseWrapper, accuracy))
 row("ClasswiseWrapper", "matrix", scores, build=wrapped(ew.ClasswiseWrapper, matrix, [*"abcd"], "row_", "!"))
 row("ClasswiseWrapper", "extremes", scores, build=wrapped(ew.ClasswiseWrapper, wrapped(ew.MinMaxMetric, accuracy)))
@@ -36,7 +41,7 @@ row("MinMaxMetric", "classwise", scores, build=wrapped(ew.MinMaxMetric, wrapped(
 row("MinMaxMetric", "formula", pairs, build=wrapped(ew.MinMaxMetric, formula))
 
 row("MetricInputTransformer", "as it is", pairs, build=wrapped(ew.MetricInputTransformer, epochal.MeanSquaredError))
-row("LambdaInputTransformer", "both", pairs, build=wrapped(ew.LambdaInputTransformer, formula, torch.sin, torch.exp))
-row("LambdaInputTransformer", "one", numbers(), build=wrapped(ew.LambdaInputTransformer, epochal.SumMetric, torch.exp))
+row("LambdaInputTransformer", "both", pairs, build=wrapped(ew.LambdaInputTransformer, formula, halved, halved))
+row("LambdaInputTransformer", "one", numbers(), build=wrapped(ew.LambdaInputTransformer, epochal.SumMetric, halved))
 row("BinaryTargetTransformer", "error", pairs, build=wrapped(ew.BinaryTargetTransformer, epochal.MeanSquaredError, 0.5))
 row("BinaryTargetTransformer", "labels", yes_or_no()["logits"], build=wrapped(ew.BinaryTargetTransformer, ec.BinaryAccuracy))
