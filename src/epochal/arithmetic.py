@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -124,6 +124,10 @@ class CompositionalMetric(Metric, composite=True):
         with all_or_none(mine):
             for metric, its in zip(mine, other, strict=True):
                 metric.merge_state(its)
+
+    def keywords(self) -> Collection[str] | None:
+        taken = [metric.keywords() for metric in self.metrics]
+        return None if any(names is None for names in taken) else {name for names in taken for name in names or ()}
 
     # --- the life around it ------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
@@ -21,22 +21,36 @@ import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
-_deferred: ContextVar[bool] = ContextVar("epochal_deferred_checks", default=False)
+_values: ContextVar[str] = ContextVar("epochal_values", default="read")
 
 
 @contextmanager
-def deferred() -> Iterator[None]:
-    """Inside, no ``update`` reads a value: faults in the data are found at ``compute``, as on an accelerator."""
-    token = _deferred.set(True)
+def _as(way: str) -> Iterator[None]:
+    token = _values.set(way)
     try:
         yield
     finally:
-        _deferred.reset(token)
+        _values.reset(token)
+
+
+def deferred() -> AbstractContextManager[None]:
+    """Inside, no ``update`` reads a value: faults in the data are found at ``compute``, as on an accelerator."""
+    return _as("deferred")
+
+
+def vetted() -> AbstractContextManager[None]:
+    """Inside, no value is read either, but somebody has looked at these data: what was said of them is not said again."""
+    return _as("vetted")
 
 
 def reads_values(device: torch.device) -> bool:
     """Whether looking at a value is free here: in eager mode, on the CPU."""
-    return device.type == "cpu" and not is_dynamo_compiling() and not _deferred.get()
+    return device.type == "cpu" and not is_dynamo_compiling() and _values.get() == "read"
+
+
+def are_vetted() -> bool:
+    """Whether faults in the data are known already, so that a statistic has none left to report."""
+    return _values.get() == "vetted"
 
 
 def name_of(metric: object) -> str:

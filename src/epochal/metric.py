@@ -237,6 +237,11 @@ class Metric(Operators, nn.Module):
             object.__setattr__(self, name, state[name])
 
     @property
+    def slots(self) -> Mapping[str, Slot]:
+        """What :meth:`add_state` declared, by the name of the field."""
+        return self._slots
+
+    @property
     def metric_state(self) -> dict[str, Any]:
         """The fields of the state, by name."""
         return self._state()

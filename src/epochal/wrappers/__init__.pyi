@@ -1,3 +1,4 @@
+from .bootstrapping import BootStrapper as BootStrapper
 from .classwise import ClasswiseWrapper as ClasswiseWrapper
 from .min_max import MinMaxMetric as MinMaxMetric
 from .transformers import BinaryTargetTransformer as BinaryTargetTransformer
