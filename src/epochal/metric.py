@@ -29,8 +29,8 @@ import os
 import typing
 import warnings
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, ClassVar, Protocol, TypedDict
+from contextlib import contextmanager, nullcontext
+from typing import Any, ClassVar, NoReturn, Protocol, TypedDict
 from weakref import WeakValueDictionary
 
 import torch
@@ -116,7 +116,7 @@ class Metric(Operators, nn.Module):
     _token: int | None
     _weighs: bool  # whether a field is a mean, which merges by the numbers of updates
     _joins: bool  # whether a field is a list to concatenate
-    _parked: AbstractContextManager[None]  # the way back from ``sync``
+    _parked: Parked | None  # the local states of this metric and those in it, between ``sync`` and ``unsync``
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__()
@@ -138,6 +138,7 @@ class Metric(Operators, nn.Module):
             _token=None,
             _weighs=False,
             _joins=False,
+            _parked=None,
         )
 
     # --- what a metric defines -------------------------------------------------------------------------------------------
@@ -260,7 +261,9 @@ class Metric(Operators, nn.Module):
         self.__dict__.update(_updates=snapshot.updates, _traced=ZERO, _double=snapshot.double, _batch=None)
 
     def reset(self) -> None:
-        """Back to the identity: as if nothing had been updated."""
+        """Back to the identity: as if nothing had been updated. A state that was merged by :meth:`sync` is gone, too."""
+        if self._parked is not None:
+            self.unsync()
         for slot in self._slots.values():
             object.__setattr__(self, slot.name, self._own(slot))
         for inner in leaves(self)[1:]:  # whose states its update changes, as the twin for one batch has them new
@@ -303,7 +306,7 @@ class Metric(Operators, nn.Module):
         measured = self.measured(args, kwargs)
         batch = measured.detached()
         after = self.after(batch)
-        shown = exchanged({self: batch}).get(self, measured) if self.dist_sync_on_step else measured
+        shown = exchanged({self: batch}, on_step=True).get(self, measured) if self.dist_sync_on_step else measured
         value = self.read(self.derived(shown.state), shown.double)
         self.take(after, batch)
         return value
@@ -395,6 +398,8 @@ class Metric(Operators, nn.Module):
     def take(self, after: Snapshot, batch: Snapshot | None) -> None:
         """The one place where new data enter the state; ``batch`` is what :meth:`batch_value` reads."""
         put = object.__setattr__
+        if self._held:
+            self._refuse()
         for name in self._slots:
             put(self, name, after.state[name])
         if after.double:
@@ -490,9 +495,13 @@ class Metric(Operators, nn.Module):
 
     # --- processes -------------------------------------------------------------------------------------------------------
 
-    def _syncs(self) -> bool:
+    def _syncs(self, on_step: bool = False) -> bool:
         available = self.distributed_available_fn or dist.available
-        return bool(self.sync_on_compute and not self._held and available() and not dist.is_alone())
+        return bool((self.sync_on_compute or on_step) and not self._held and available() and not dist.is_alone())
+
+    def _refuse(self) -> NoReturn:
+        """What is added to a merged state would be lost with it."""
+        raise RuntimeError(check.message(self, "an update came", "the state is merged over processes", "Call unsync() first."))
 
     def sync(
         self,
@@ -501,22 +510,26 @@ class Metric(Operators, nn.Module):
         should_sync: bool = True,
         distributed_available: Callable[[], bool] | None = None,
     ) -> None:
-        """Put the state of all processes in the place of the local one, until :meth:`unsync`."""
-        if not should_sync or not (distributed_available or self.distributed_available_fn or dist.available)():
+        """Put the state of all processes in the place of the local one, until :meth:`unsync`.
+
+        Nothing happens where there are no others to merge with, inside of ``rank_zero_only`` code, or for ``should_sync=False``.
+        """
+        available = distributed_available or self.distributed_available_fn or dist.available
+        if not should_sync or dist.is_alone() or not available():
             return
-        if self._held:
+        states = {leaf: leaf.snapshot() for leaf in leaves(self)}
+        if any(leaf._held for leaf in states):
             raise RuntimeError(check.message(self, "sync was called", "the state is merged already", "Call unsync() first."))
-        self.__dict__["_parked"] = synced([self], True, process_group or self.process_group, dist_sync_fn or self.dist_sync_fn)
-        self._parked.__enter__()
+        self._parked = park(exchanged(states, dist_sync_fn, process_group, always=True))
 
     def unsync(self, should_unsync: bool = True) -> None:
         """Put the local state back."""
         if not should_unsync:
             return
-        parked = self.__dict__.pop("_parked", None)
-        if parked is None:
+        if self._parked is None:
             raise RuntimeError(check.message(self, "unsync was called", "the state is the local one", "Call sync() first."))
-        parked.__exit__(None, None, None)
+        unpark(self._parked)
+        self._parked = None
 
     @contextmanager
     def sync_context(
@@ -532,7 +545,7 @@ class Metric(Operators, nn.Module):
         try:
             yield
         finally:
-            self.unsync(should_unsync and "_parked" in self.__dict__)
+            self.unsync(should_unsync and self._parked is not None)
 
     # --- the classic way: a class that overrides update and compute -------------------------------------------------------
 
@@ -700,6 +713,7 @@ OPTIONS: dict[str, Any] = {
     "sync_on_compute": True,
     "compute_with_cache": True,
 }
+Parked = list[tuple[Metric, dict[str, Any]]]
 _METRICS: WeakValueDictionary[int, Metric] = WeakValueDictionary()
 
 
@@ -737,34 +751,39 @@ def leaves(root: nn.Module) -> list[Metric]:
     return [module for module in root.modules() if isinstance(module, Metric)]
 
 
+def park(snapshots: Mapping[Metric, Snapshot]) -> Parked:
+    """Let these metrics hold these states, and read them as they are; returns their own for :func:`unpark`."""
+    parked = [(m, {name: m.__dict__[name] for name in (*m._slots, "_updates", "_traced", "_double", "_held")}) for m in snapshots]
+    for metric, snapshot in snapshots.items():
+        metric._adopt(snapshot.state)
+        metric.__dict__.update(_updates=snapshot.updates, _traced=ZERO, _double=snapshot.double, _held=True)
+    return parked
+
+
+def unpark(parked: Parked) -> None:
+    """Give the metrics their own states back."""
+    for metric, own in parked:
+        metric.__dict__.update(own)
+
+
 @contextmanager
 def held(snapshots: Mapping[Metric, Snapshot]) -> Iterator[None]:
     """Inside, these metrics hold these states, and ``compute`` reads them as they are; after it, their own again."""
-    before = [(metric, metric.__dict__.copy()) for metric in snapshots]
+    parked = park(snapshots)
     try:
-        for metric, snapshot in snapshots.items():
-            metric._adopt(snapshot.state)
-            metric.__dict__.update(_updates=snapshot.updates, _traced=ZERO, _double=snapshot.double, _held=True)
         yield
     finally:
-        for metric, own in before:
-            metric.__dict__.update({name: own[name] for name in (*metric._slots, "_updates", "_traced", "_double", "_held")})
+        unpark(parked)
 
 
 @contextmanager
-def synced(
-    metrics: Iterable[nn.Module], force: bool = False, group: Any = None, gather: Callable[..., Any] | None = None
-) -> Iterator[None]:
-    """Inside, the metrics hold the states of all processes: one exchange for all of them.
+def synced(metrics: Iterable[nn.Module]) -> Iterator[None]:
+    """Inside, the metrics hold the states of all processes: one exchange for all of them, as :func:`exchanged` says.
 
-    A metric with a ``process_group`` or ``dist_sync_fn`` of its own has an exchange of its own; one that does not synchronise
-    (``sync_on_compute=False``) is held as it is. ``force``: all do, by ``group`` and ``gather``, whatever their options say.
+    One that does not synchronise (``sync_on_compute=False``) is held as it is.
     """
     states = {leaf: leaf.snapshot() for metric in metrics for leaf in leaves(metric)}
-    if force:
-        merged = dict(zip(states, dist.exchange(list(states.items()), group, gather), strict=True))
-    else:
-        merged = exchanged(states)
+    merged = exchanged(states)
     if not merged:
         yield
         return
@@ -772,15 +791,24 @@ def synced(
         yield
 
 
-def exchanged(states: Mapping[Metric, Snapshot]) -> dict[Metric, Snapshot]:
-    """The states of all processes, for those metrics that synchronise.
+def exchanged(
+    states: Mapping[Metric, Snapshot],
+    gather: Callable[..., Any] | None = None,
+    group: Any = None,
+    *,
+    on_step: bool = False,
+    always: bool = False,
+) -> dict[Metric, Snapshot]:
+    """The states of all processes, for those metrics that synchronise: at ``compute``, ``on_step``, or ``always``.
 
-    One exchange for all, and one more for each ``process_group`` or ``dist_sync_fn`` that metrics have of their own.
+    One exchange for all, and one more for each ``process_group`` or ``dist_sync_fn`` that metrics have of their own, unless
+    ``group`` or ``gather`` is given for all. No state is written: where one exchange fails, none has happened.
     """
     ways: dict[Any, list[Metric]] = {}
     for metric in states:
-        if metric._syncs():
-            ways.setdefault((metric.process_group, metric.dist_sync_fn), []).append(metric)
+        if always or metric._syncs(on_step):
+            way = group or metric.process_group, gather or metric.dist_sync_fn
+            ways.setdefault((None if dist.is_world(way[0]) else way[0], way[1]), []).append(metric)
     merged: dict[Metric, Snapshot] = {}
     for way, members in ways.items():
         merged.update(zip(members, dist.exchange([(metric, states[metric]) for metric in members], *way), strict=True))
@@ -817,6 +845,8 @@ def _classic_update(update: Callable[..., None]) -> Callable[..., None]:
             update(self, *args, **kwargs)
             self._traced = self._traced + 1
             return
+        if self._held:
+            self._refuse()
         count = self._updates
         try:
             with all_or_none([self]):
@@ -848,6 +878,7 @@ def cleaned(module: nn.Module) -> nn.Module:
     twin.__dict__.update(module.__dict__)
     twin.__dict__["_modules"] = {name: child and cleaned(child) for name, child in module._modules.items()}
     if isinstance(twin, Metric):
+        twin._held, twin._parked = False, None
         twin.reset()
         twin.sync_on_compute = False
     return twin

@@ -150,7 +150,7 @@ class Derivations:
 
 def _values(steps: Sequence[Step]) -> Iterator[tuple[int, Any]]:
     """Each metric's value of the batch: of all processes' batches, in one exchange, for those that synchronise steps."""
-    merged = exchanged({metric: step.batch for step in steps for metric, _ in step.after if metric.dist_sync_on_step})
+    merged = exchanged({metric: step.batch for step in steps for metric, _ in step.after if metric.dist_sync_on_step}, on_step=True)
     for step in steps:
         derive = Derivations()
         for metric, _ in step.after:

@@ -6,6 +6,7 @@ the identity of the merge and its reduction. Everything here is pure; only :clas
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -29,7 +30,9 @@ class Slot:
     persistent: bool
 
     def __post_init__(self) -> None:
-        self.pairwise = PAIRWISE.get(self.reduction) if isinstance(self.reduction, str) else None  # where a merge needs no weights
+        pairwise = PAIRWISE.get(self.reduction) if isinstance(self.reduction, str) else None  # where a merge needs no weights
+        narrow = pairwise is not None and isinstance(self.default, Tensor) and self.default.dtype in WIDER
+        self.pairwise = _widened(pairwise) if narrow and pairwise else pairwise
         self._share()
 
     def _share(self) -> None:
@@ -44,6 +47,13 @@ class Slot:
     @property
     def is_list(self) -> bool:
         return isinstance(self.default, list)
+
+    @functools.cached_property
+    def described(self) -> str:
+        """The declaration in words: what must be the same on all processes."""
+        kind = self.reduction if isinstance(self.reduction, str) else getattr(self.reduction, "__name__", str(self.reduction))
+        form = f" {self.default.dtype} {tuple(self.default.shape)}" if isinstance(self.default, Tensor) else ""
+        return f"{self.name}: {kind}{form}"
 
     def identity(self) -> Tensor | list[Any]:
         """A new list, or one tensor for all that ask: measured states are never changed in place, so they may share it."""
@@ -202,6 +212,41 @@ def _concatenate(a: Any, b: Any) -> Any:
     return joined
 
 
+WIDER = {
+    **dict.fromkeys((dtype for name, dtype in vars(torch).items() if name.startswith("float8")), torch.float32),
+    torch.uint16: torch.int32,
+    torch.uint32: torch.int64,
+    torch.uint64: torch.int64,
+}  # dtypes that torch stores, but does not add or compare
+
+
+def _widened(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """An operation on fields of a dtype that torch does not compute in; the result has that dtype again."""
+    flip = 0 if operation is _plus else torch.iinfo(torch.int64).min  # the order of uint64 in int64; sums are the same in both
+
+    def widened(a: Tensor, b: Any) -> Any:
+        b = b if isinstance(b, Tensor) else torch.as_tensor(b, dtype=a.dtype, device=a.device)
+        if a.dtype == b.dtype == torch.uint64:
+            return (operation(a.view(torch.int64) ^ flip, b.view(torch.int64) ^ flip) ^ flip).view(torch.uint64)
+        out = operation(a.to(WIDER.get(a.dtype)), b.to(WIDER.get(b.dtype)))
+        return out.to(a.dtype) if a.dtype == b.dtype else out
+
+    return widened
+
+
+MEANS = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.complex32: torch.complex64}  # add up in these
+
+
+def _mean(fields: Sequence[Any], weights: Sequence[Any]) -> Any:
+    """Weighted; a float has its dtype again, an integer becomes float64. What has no weight says nothing, NaN neither."""
+    dtype = fields[0].dtype
+    floats = dtype.is_floating_point or dtype.is_complex
+    wide = MEANS.get(dtype, WIDER.get(dtype, dtype)) if floats else torch.float64
+    known = [pair for pair in zip(fields, weights, strict=True) if not (isinstance(pair[1], int) and pair[1] == 0)]
+    mean = sum(field.to(wide) * weight for field, weight in known) / sum(weight for _, weight in known)
+    return mean.to(dtype) if floats and mean.dtype == wide else mean
+
+
 PAIRWISE: Mapping[Any, Callable[[Any, Any], Any]] = {
     "sum": _plus,
     "max": _maximum,
@@ -217,18 +262,12 @@ def combine(slot: Slot, fields: Sequence[Any], weights: Sequence[Any]) -> Any:
         if slot.reduction == "cat":
             return Blocks(chained)
         if callable(slot.reduction):
-            return slot.reduction(torch.cat(chained)) if chained else chained
+            return slot.reduction(chained) if chained else chained  # as a list: its parts may differ
         return chained
     if slot.reduction == "mean":
-        total = sum(weights)
-        if not bool(torch.as_tensor(total)):
-            return slot.default
-        return sum(field * weight for field, weight in zip(fields, weights, strict=True)) / total
-    if slot.reduction in PAIRWISE:
-        merged = fields[0]
-        for field in fields[1:]:
-            merged = PAIRWISE[slot.reduction](merged, field)
-        return merged
+        return _mean(fields, weights) if bool(torch.as_tensor(sum(weights))) else slot.default
+    if slot.pairwise is not None:
+        return functools.reduce(slot.pairwise, fields)
     stacked = torch.stack(list(fields))
     return slot.reduction(stacked) if callable(slot.reduction) else stacked
 

@@ -50,7 +50,7 @@ def test_lists():
     parts = [[torch.tensor([1.0])], [], [torch.tensor([2.0]), torch.tensor([3.0])]]
     assert torch.cat(combine(Slot("x", Blocks(), "cat", False), [Blocks(p) for p in parts], [1, 0, 2])).tolist() == [1, 2, 3]
     assert combine(Slot("x", [], None, False), parts, [1, 0, 2]) == [parts[0][0], parts[2][0], parts[2][1]]
-    assert combine(Slot("x", [], torch.sum, False), parts, [1, 0, 2]) == 6
+    assert combine(Slot("x", [], lambda rows: torch.cat(rows).sum(), False), parts, [1, 0, 2]) == 6
 
 
 # --- lists that grow ---------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import torch.distributed as torch_dist
 from epochal import dist
 from epochal.aggregation import MeanMetric
 from epochal.metric import Metric, leaves, synced
+from epochal.packing import pack
 from tests import toys
 
 # --- the value -----------------------------------------------------------------------------------------------------------
@@ -266,140 +267,21 @@ def test_one_object_twice_is_exchanged_once(pair):
     assert all(pair.run(shared_bytes))
 
 
+def sent(metrics):
+    packed = pack([(metric, metric.snapshot()) for metric in metrics], [], torch.device("cpu"))
+    return len(packed.contents) + sum(chunk.numel() for chunk in packed.chunks)
+
+
 def shared_bytes(rank, size):
     metrics = [toys.Median(), toys.Median()]
     metrics[0].update(torch.randn(10_000))
     metrics[1].restore(metrics[0].snapshot())
-    single = dist._pack([(metrics[0], metrics[0].snapshot())], [], torch.device("cpu")).numel()
-    both = dist._pack([(metric, metric.snapshot()) for metric in metrics], [], torch.device("cpu")).numel()
+    single = sent(metrics[:1])
+    both = sent(metrics)
     return both < single * 1.1
 
 
-# --- errors --------------------------------------------------------------------------------------------------------------
-
-
-def differing(rank, size, kind):
-    if kind == "class":
-        metrics = [toys.Mean()] if rank == 0 else [toys.Extremes()]
-    elif kind == "shape":
-        metrics = [toys.Histogram(size=100 + rank)]
-    elif kind == "order":
-        metrics = [toys.Mean(), toys.Extremes()][:: 1 if rank == 0 else -1]
-    else:
-        metrics = [toys.Mean()] * 1 if rank == 0 else [toys.Mean(), toys.Extremes()]
-    for metric in metrics:
-        metric.update(torch.tensor([1.0]))
-    try:
-        with synced(metrics):
-            return None
-    except RuntimeError as error:
-        return str(error), [metric.update_count for metric in metrics], [metric._held for metric in metrics]
-
-
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        ("class", ["Mean(", "Extremes("]),
-        ("shape", ["(100,)", "(101,)"]),
-        ("order", ["rank 0: Mean(", "rank 1: Extremes("]),
-        ("number", ["rank 0: Mean(", "Mean(", "Extremes("]),
-    ],
-)
-def test_different_metrics_are_an_error_on_every_rank(pair, kind, words):
-    for answer in pair.run(differing, kind):
-        assert answer is not None
-        text, counts, held = answer
-        assert all(word in text for word in words), text
-        assert set(counts) == {1}
-        assert not any(held)
-
-
-class Moody(toys.Mean):
-    """Its formula fails until it is told not to."""
-
-    fails = True
-
-    def value(self, total, count):
-        if self.fails:
-            raise ArithmeticError("not today")
-        return super().value(total, count)
-
-
-class MoodyClassic(toys.MyAccuracy):
-    fails = True
-
-    def compute(self):
-        self.total += 1
-        if self.fails:
-            raise ArithmeticError("not today")
-        return self.correct / (self.total - 1)
-
-
-def moody(rank, size):
-    first, second = Moody(), MoodyClassic()
-    first.update(torch.tensor([float(rank), 1.0]))
-    second.update(torch.tensor([rank]), torch.tensor([0]))
-    out = []
-    for metric in (first, second):
-        before = metric.snapshot()
-        with pytest.raises(ArithmeticError):
-            metric.compute()
-        intact = all(torch.equal(a, b) for a, b in zip(before.state.values(), metric.snapshot().state.values(), strict=True))
-        metric.fails = False
-        out.append((intact, metric.compute()))
-    return out
-
-
-def test_a_formula_that_fails_leaves_the_local_state(pair):
-    for first, second in pair.run(moody):
-        assert first == (True, torch.tensor(0.75))
-        assert second == (True, torch.tensor(0.5))
-
-
-# --- sync, unsync, sync_context --------------------------------------------------------------------------------------------
-
-
-def by_hand(rank, size):
-    metric = toys.Mean()
-    metric.update(torch.full((rank + 1,), float(rank)))
-    local = metric.count.clone()
-    out = {}
-    with pytest.raises(RuntimeError, match="unsync"):
-        metric.unsync()
-    metric.sync()
-    out["synced"] = int(metric.count), metric.compute()
-    with pytest.raises(RuntimeError, match="merged already"):
-        metric.sync()
-    metric.unsync()
-    out["local"] = torch.equal(metric.count, local)
-    with metric.sync_context():
-        out["inside"] = int(metric.count)
-    out["after"] = torch.equal(metric.count, local)
-    with pytest.raises(ZeroDivisionError), metric.sync_context():
-        raise ZeroDivisionError
-    out["after an exception"] = torch.equal(metric.count, local)
-    metric.sync(should_sync=False)
-    out["not asked to"] = torch.equal(metric.count, local)
-    with metric.sync_context(distributed_available=lambda: False):
-        out["not available"] = torch.equal(metric.count, local)
-    with metric.sync_context(should_unsync=False):
-        pass
-    out["kept"] = int(metric.count)
-    metric.unsync()
-    metric.update(torch.ones(1))
-    out["updated"] = int(metric.count) - rank
-    return out
-
-
-def test_sync_by_hand(pool):
-    n = pool.size
-    total, count = sum((r + 1) * r for r in range(n)), n * (n + 1) // 2
-    for out in pool.run(by_hand):
-        merged, value = out.pop("synced")
-        assert merged == out.pop("inside") == out.pop("kept") == count
-        assert value == torch.tensor(total / count)
-        assert out.pop("updated") == 2
-        assert all(out.values()), out
+# --- values of steps -------------------------------------------------------------------------------------------------------
 
 
 def on_step(rank, size, cls):
