@@ -56,11 +56,21 @@ def ratio(numerator: Numbers, denominator: Numbers, zero: float = 0.0) -> Number
     return numerator / denominator if denominator else np.float64(zero)
 
 
+@functools.lru_cache(maxsize=256)
+def _units(size: int) -> Any:
+    return np.ones(size)
+
+
+def totals(values: Numbers) -> Numbers:
+    """The sums over the last dimension: of NumPy's numbers as a product, which costs a third of its sum."""
+    return values.sum(-1) if isinstance(values, Tensor) else values.dot(_units(values.shape[-1]))
+
+
 def weighted_mean(values: Numbers, weights: Numbers, empty: float = 0.0) -> Numbers:
     """The mean over the last dimension; ``empty`` where all weights are 0."""
     if values.ndim == 1:
-        return ratio(values @ weights, weights.sum() if isinstance(weights, Tensor) else np.add.reduce(weights), empty)
-    return ratio((values * weights).sum(-1), weights.sum(-1), empty)
+        return ratio(values.dot(weights), totals(weights), empty)
+    return ratio(totals(values * weights), totals(weights), empty)
 
 
 def at_most_one(counts: Numbers) -> Numbers:

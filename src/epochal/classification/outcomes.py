@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from epochal.numeric import Numbers, at_most_one, derived
+from epochal.numeric import Numbers, at_most_one, derived, totals
 
 
 class Counts:
@@ -76,8 +76,8 @@ class MatrixCounts(Counts):
         self.matrix = matrix
 
     tp = derived(lambda self: self.matrix.diagonal())
-    predicted = derived(lambda self: self.matrix.sum(0))
-    true = derived(lambda self: self.matrix.sum(1))
+    predicted = derived(lambda self: totals(self.matrix.T))
+    true = derived(lambda self: totals(self.matrix))
     total = derived(lambda self: self.matrix.sum())
 
 

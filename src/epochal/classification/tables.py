@@ -76,8 +76,10 @@ class TableMetric(Metric):
 
     def measure(self, preds: Tensor, target: Tensor) -> State:
         """Count the pairs. ``preds``, ``target``: as the task says."""
-        cells = self.task.encode(self, preds, target)
-        table = histogram(cells[0], self.task.cells, cells[1]) if self.plain else tally(cells, self.task, self.multidim_average)
+        if self.plain:
+            table = self.task.table(self, preds, target)
+        else:
+            table = tally(self.task.encode(self, preds, target), self.task, self.multidim_average)
         if isinstance(self.task, Inferred):
             return {"table": table, "decision": self.task.decision(self, preds, target)}
         return {"table": table}
