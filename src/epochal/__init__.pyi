@@ -65,3 +65,6 @@ from .metric import synced as synced
 from .regression.mean_squared_error import MeanSquaredError as MeanSquaredError
 from .wrappers.classwise import ClasswiseWrapper as ClasswiseWrapper
 from .wrappers.min_max import MinMaxMetric as MinMaxMetric
+from .wrappers.multioutput import MultioutputWrapper as MultioutputWrapper
+from .wrappers.multitask import MultitaskWrapper as MultitaskWrapper
+from .wrappers.tracker import MetricTracker as MetricTracker

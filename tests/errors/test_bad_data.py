@@ -83,6 +83,18 @@ def pairs(batch: tuple[Any, ...]) -> Iterator[Bad]:
     yield Bad("a number", (preds, target.reshape(-1)[0]), ValueError, (check.shape(preds), "()"))
 
 
+def tasks(batch: tuple[dict[str, Tensor], dict[str, Tensor]]) -> Iterator[Bad]:
+    """For dictionaries with an entry for each task, of which the last is refused last."""
+    preds, target = batch
+    last = list(preds)[-1]
+    yield Bad("tensors", tuple(preds.values()), TypeError, ("is a Tensor", "a dictionary with an entry for each task"))
+    for which, given in enumerate(batch):
+        fewer = {name: value for name, value in given.items() if name != last}
+        args = (fewer, target) if which == 0 else (preds, fewer)
+        yield Bad("a task is missing", args, ValueError, (f"['{last}'] are needed, too",))
+    yield Bad("a bad task", ({**preds, last: None}, target), TypeError, ("is a NoneType",))
+
+
 def classification(metric: Any, batch: tuple[Tensor, Tensor]) -> Iterator[Bad]:
     preds, target = batch
     task = metric.task
@@ -120,6 +132,8 @@ def classification(metric: Any, batch: tuple[Tensor, Tensor]) -> Iterator[Bad]:
 
 def faults(example: Example) -> Iterator[Bad]:
     metric, batch = example.make(), example.batches()[2]
+    if all(isinstance(given, dict) for given in batch):
+        yield from tasks(batch)
     if not all(isinstance(given, Tensor | float) for given in batch):
         return
     yield from calls(batch)
@@ -129,7 +143,8 @@ def faults(example: Example) -> Iterator[Bad]:
     if type(metric).__module__.startswith("epochal.classification"):
         yield from classification(metric, batch)
     if getattr(metric, "num_outputs", 1) > 1:
-        yield Bad("outputs", (batch[0][:, 1:], batch[1][:, 1:]), ValueError, ("num_outputs is 3",))
+        words = f"num_outputs is {metric.num_outputs}" if metric.measured_by() else f"{metric.num_outputs} outputs in dimension"
+        yield Bad("outputs", tuple(given[:, 1:] for given in batch), ValueError, (words,))
 
 
 EXAMPLES_HERE = examples()

@@ -1,6 +1,11 @@
 from .bootstrapping import BootStrapper as BootStrapper
 from .classwise import ClasswiseWrapper as ClasswiseWrapper
+from .feature_share import FeatureShare as FeatureShare
 from .min_max import MinMaxMetric as MinMaxMetric
+from .multioutput import MultioutputWrapper as MultioutputWrapper
+from .multitask import MultitaskWrapper as MultitaskWrapper
+from .running import Running as Running
+from .tracker import MetricTracker as MetricTracker
 from .transformers import BinaryTargetTransformer as BinaryTargetTransformer
 from .transformers import LambdaInputTransformer as LambdaInputTransformer
 from .transformers import MetricInputTransformer as MetricInputTransformer

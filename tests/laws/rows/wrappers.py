@@ -45,3 +45,45 @@ row("LambdaInputTransformer", "both", pairs, build=wrapped(ew.LambdaInputTransfo
 row("LambdaInputTransformer", "one", numbers(), build=wrapped(ew.LambdaInputTransformer, epochal.SumMetric, halved))
 row("BinaryTargetTransformer", "error", pairs, build=wrapped(ew.BinaryTargetTransformer, epochal.MeanSquaredError, 0.5))
 row("BinaryTargetTransformer", "labels", yes_or_no()["logits"], build=wrapped(ew.BinaryTargetTransformer, ec.BinaryAccuracy))
+
+row("Running", "error", pairs, build=wrapped(ew.Running, epochal.MeanSquaredError, window=2))
+row("Running", "formula", pairs, build=wrapped(ew.Running, formula, window=3))
+row("Running", "rows", numbers(), build=wrapped(ew.Running, epochal.CatMetric, window=2))
+row("Running", "classwise", scores, build=wrapped(ew.Running, wrapped(ew.ClasswiseWrapper, accuracy), window=2))
+
+two = numbers(2, inputs=2)
+row("MultioutputWrapper", "errors", two, build=wrapped(ew.MultioutputWrapper, epochal.MeanSquaredError, 2))
+row("MultioutputWrapper", "rows", numbers(2), build=wrapped(ew.MultioutputWrapper, epochal.SumMetric, 2, squeeze_outputs=False))
+row("MultioutputWrapper", "running", two, build=wrapped(ew.MultioutputWrapper, wrapped(ew.Running, epochal.MeanSquaredError), 2))
+
+
+def several() -> Metric:
+    return epochal.MetricCollection([epochal.MeanSquaredError(), formula()], prefix="x_")
+
+
+row("MultioutputWrapper", "collection", two, build=wrapped(ew.MultioutputWrapper, several, 2))
+
+
+def tasks(**options: Any) -> Metric:
+    return ew.MultitaskWrapper({"depth": several(), "class": accuracy()}, "val_", **options)
+
+
+def both() -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    return [({"depth": x[0], "class": y[0]}, {"depth": x[1], "class": y[1]}) for x, y in zip(pairs(), scores(), strict=True)]
+
+
+row("MultitaskWrapper", "two", both, build=tasks)
+
+
+def tracked(metric: Callable[[], Any], **arguments: Any) -> Callable[[], Metric]:
+    def build() -> Metric:
+        tracker = ew.MetricTracker(metric(), **arguments)
+        tracker.increment()
+        return tracker
+
+    return build
+
+
+row("MetricTracker", "error", pairs, build=tracked(epochal.MeanSquaredError))
+row("MetricTracker", "collection", pairs, build=tracked(several, maximize=False))
+row("MetricTracker", "extremes", pairs, build=tracked(wrapped(ew.MinMaxMetric, epochal.MeanSquaredError)))
