@@ -76,10 +76,10 @@ def test_class(name):
 def test_update(name):
     theirs = THEIRS[name]["update"]
     cls = OURS[name]
-    takes = cls.measure if cls.measure is not Metric.measure else cls.update
-    arguments = list(inspect.signature(takes).parameters.values())[1:]
     if any(parameter.kind in VARIABLE for parameter in parsed(theirs)):
         return  # a family, or a metric of metrics: its members are tested by name
+    takes = cls.measure if cls.measure is not Metric.measure else cls.update
+    arguments = list(inspect.signature(takes).parameters.values())[1:]
     assert differences(inspect.Signature(arguments), theirs) == []
 
 
