@@ -62,6 +62,17 @@ class CompositionalMetric(Metric, composite=True):
         return tuple(operand for operand in (self.metric_a, self.metric_b) if operand is not None)
 
     @property
+    def plot_title(self) -> str:  # type: ignore[override]
+        """The formula with the names of its metrics."""
+
+        def name(operand: Any) -> str:
+            if isinstance(operand, CompositionalMetric):
+                return operand.plot_title
+            return type(operand).__name__ if isinstance(operand, Metric) else str(operand)
+
+        return f"{getattr(self.operator, '__name__', self.operator)}({', '.join(name(operand) for operand in self.operands)})"
+
+    @property
     def metrics(self) -> list[Metric]:
         """The metrics that the formula is made of, each once: formulas in it are taken apart."""
         found: dict[int, Metric] = {}

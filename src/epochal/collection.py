@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from typing_extensions import Self
 
-from epochal import check
+from epochal import check, plot
 from epochal.arithmetic import CompositionalMetric
 from epochal.metric import Metric, all_or_none
 from epochal.sharing import Together, Values
@@ -198,13 +198,14 @@ class MetricCollection(nn.ModuleDict):
         """The values of the last batch alone, by name; None for a member that has taken none."""
         return self._results({id(metric): metric.batch_value() for metric in self._all().metrics})
 
+    def _by_member(self, values: Values) -> dict[str, Any]:
+        return {
+            name: metric.evaluated(values) if isinstance(metric, CompositionalMetric) else values[id(metric)]
+            for name, metric in self.members().items()
+        }
+
     def _results(self, values: Values) -> dict[str, Any]:
-        return self._flattened(
-            {
-                name: metric.evaluated(values) if isinstance(metric, CompositionalMetric) else values[id(metric)]
-                for name, metric in self.members().items()
-            }
-        )
+        return self._flattened(self._by_member(values))
 
     def _flattened(self, results: Mapping[str, Any]) -> dict[str, Any]:
         """Entries for the results that are dictionaries, with the members' names before theirs if any two would be equal."""
@@ -274,15 +275,31 @@ class MetricCollection(nn.ModuleDict):
     def extra_repr(self) -> str:
         return ", ".join(f"{k}={v}" for k, v in (("prefix", self.prefix), ("postfix", self.postfix)) if v)
 
-    def plot(self, val: Any = None, ax: Any = None, together: bool = False) -> Any:
-        """Draw the current values, or ``val``: a figure and axes for each result, or one of both for ``together=True``."""
-        from epochal.plot import plot_value
+    def _parted(self, results: Any) -> dict[str, Any]:
+        """By member, results as ``compute`` returns them, or a list of them.
 
-        results = self.compute() if val is None else val
+        Entries that came from dictionaries are those of the only member which is not named itself, or else nobody's, "".
+        """
+        if isinstance(results, list):
+            rows = [self._parted(row) for row in results]
+            names = dict.fromkeys(name for row in rows for name in row)
+            return {name: [row[name] for row in rows if name in row] for name in names}
+        found = {name: results[self.named(name)] for name in self._modules if self.named(name) in results}
+        rest = {key: value for key, value in results.items() if key not in map(self.named, found)}
+        others = [name for name in self._modules if name not in found]
+        return {**found, others[0] if len(others) == 1 else "": rest} if rest else found
+
+    def plot(self, val: Any = None, ax: Any = None, together: bool = False) -> Any:
+        """Draw the members' values: a list of matplotlib's figure and axes for each, or one pair of all for ``together=True``.
+
+        Args:
+            val: a dictionary as ``compute`` returns it, or a list of them: those of several steps. Default: the current values.
+            ax: axes for each member, or a ``matplotlib.figure.Figure`` which they share, side by side. Default: figures of pyplot.
+            together: all values in one picture; those that are numbers, or vectors of numbers.
+        """
         if together:
-            return plot_value(results, ax=ax, name=type(self).__name__)
-        axes = ax if ax is not None else [None] * len(results)
-        return [plot_value(value, ax=one, name=name) for one, (name, value) in zip(axes, results.items(), strict=True)]
+            return plot.together(self, self.compute() if val is None else val, ax)
+        return plot.each(self, self._by_member(self._all().compute()) if val is None else self._parted(val), ax)
 
 
 def _affix(name: str, value: Any) -> str | None:

@@ -40,6 +40,7 @@ from typing_extensions import Self
 
 from epochal import check, dist
 from epochal.operators import Operators
+from epochal.plot import values
 from epochal.results import cast, copied, has_double, mapped, mark
 from epochal.states import (
     REDUCTIONS,
@@ -94,6 +95,11 @@ class Metric(Operators, nn.Module):
     order_matters: ClassVar[bool] = False  # not a homomorphism: a window, the last value
     random: ClassVar[bool] = False
     refuses: bool = True  # whether nothing is left to verify where a look at values is free: measure itself raises an IndexError
+    plot_title: str | None = None  # in pictures; None: the name of the class
+    plot_legend_name: str | None = None  # what the entries of a vector are: "Class", "Label"
+    plot_labels: Sequence[str] | None = None  # their names
+    plot_lower_bound: float | None = None
+    plot_upper_bound: float | None = None
     _classic: ClassVar[bool] = False
     _version = 1  # of the state's schema; kept by ``state_dict`` in its metadata
 
@@ -695,11 +701,8 @@ class Metric(Operators, nn.Module):
         arguments = frozenset(inspect.signature(type(self)).parameters)
         return ", ".join(f"{k}={v}" for k, v in sorted(self.__dict__.items()) if not k.startswith("_") and k in arguments)
 
-    def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Draw a value of this metric, its current one by default; returns matplotlib's figure and axes."""
-        from epochal.plot import plot_value
-
-        return plot_value(self.compute() if val is None else val, ax=ax, name=type(self).__name__)
+    plot = values
+    _plot = values  # what the ``plot`` of a class that was written for torchmetrics calls
 
 
 CPU, ZERO = torch.device("cpu"), torch.tensor(0)

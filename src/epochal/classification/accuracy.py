@@ -21,6 +21,8 @@ class StatScores(Score):
     """
 
     needs_negatives = True
+    plot_labels = ("tp", "fp", "tn", "fn", "support")
+    plot_upper_bound = None
 
     def value(self, counts: Counts) -> Numbers:
         table = stack([counts.tp, counts.fp, counts.tn, counts.fn, counts.true])

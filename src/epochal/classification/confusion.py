@@ -13,6 +13,7 @@ from epochal.classification.tables import GLOBAL, Family, TableMetric, choose
 from epochal.classification.tasks import Binary, MulticlassMatrix, Multilabel, Task
 from epochal.metric import MetricOptions, fixed
 from epochal.numeric import Numbers, integers, ratio, steps
+from epochal.plot import matrix
 
 
 class MatrixMetric(TableMetric, metaclass=Family):
@@ -30,6 +31,8 @@ class ConfusionMatrix(MatrixMetric):
     samples; None or "none" counts. ``compute()``: ``(C, C)``, or ``(num_labels, 2, 2)``; int64 counts, or floats if
     normalized, 0 where nothing was counted.
     """
+
+    plot = matrix
 
     def __new__(
         cls,
@@ -116,6 +119,7 @@ class MultilabelConfusionMatrix(ConfusionMatrix):
     """
 
     task_name = "multilabel"
+    plot_legend_name = "Label"
 
     def __init__(
         self,
@@ -142,6 +146,7 @@ class CohenKappa(MatrixMetric):
     """
 
     higher_is_better = True
+    plot_lower_bound, plot_upper_bound = -1.0, 1.0
 
     def __new__(
         cls,
@@ -226,6 +231,7 @@ class MatthewsCorrCoef(MatrixMetric):
     """
 
     higher_is_better = True
+    plot_lower_bound, plot_upper_bound = -1.0, 1.0
 
     def __new__(
         cls,

@@ -41,6 +41,9 @@ class Score(TableMetric, metaclass=Family):
     each. ``zero_division``: the score of a class whose denominator is 0; NaN leaves the class out of the mean.
     """
 
+    plot_lower_bound = 0.0
+    plot_upper_bound: float | None = 1.0
+
     def __new__(
         cls,
         task: str | None = None,
@@ -158,6 +161,7 @@ class MulticlassScore(Score):
     """
 
     task_name = "multiclass"
+    plot_legend_name = "Class"
 
     def __init__(
         self,
@@ -195,6 +199,7 @@ class MultilabelScore(Score):
     """
 
     task_name = "multilabel"
+    plot_legend_name = "Label"
 
     def __init__(
         self,

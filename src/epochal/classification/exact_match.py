@@ -23,6 +23,7 @@ class ExactMatch(TableMetric, metaclass=Family):
     """
 
     higher_is_better = True
+    plot_lower_bound, plot_upper_bound = 0.0, 1.0
     task: MulticlassExact | MultilabelExact
 
     def __new__(

@@ -28,6 +28,8 @@ class MeanSquaredError(Metric):
 
     is_differentiable = True
     higher_is_better = False
+    plot_lower_bound = 0.0
+    plot_legend_name = "Output"
 
     def __init__(self, squared: bool = True, num_outputs: int = 1, **kwargs: Unpack[MetricOptions]) -> None:
         super().__init__(**kwargs)
