@@ -38,7 +38,7 @@ Drawn: TypeAlias = tuple[Any, Any]  # matplotlib's figure and axes
 
 EACH = 30  # entries up to which each has its bar, tick or marker
 WRITTEN = 12  # bars up to which each has its value above
-READABLE = 4.5  # points: cells with less room stay without numbers
+READABLE = 5.5  # points: cells with less room stay without numbers
 COLUMN = 18  # entries in a column of a legend
 
 
@@ -245,7 +245,7 @@ def _is_spread(value: Any) -> bool:
 
 
 def _parts(looks: Looks, value: Any, name: str = "") -> dict[str, Array]:
-    """The arrays of a value under their names; a single one is named "" ."""
+    """The arrays of a value under their names; without a name, one that stands alone."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, list | tuple):
@@ -299,19 +299,20 @@ def _draw_chart(chart: Chart, ax: Any, looks: Looks) -> Drawn:
     axes, own = _axes(ax, (min(16.0, max(6.4, 0.3 * size * count)) if bars else 6.4, 4.8))
     for i, ((name, data), color) in enumerate(zip(chart.series.items(), _colors(count), strict=True)):
         style: dict[str, Any] = {"label": name or None, "color": color}
-        x = np.arange(len(data))
+        x, numbers = np.arange(len(data)), data
+        data = np.where(np.isfinite(data), data, math.nan)  # infinity is a gap, too
         if bars and not number:
             width = 0.8 / count
             drawn = axes.bar(x + (i - (count - 1) / 2) * width, data, width, **style)
             if size * count <= WRITTEN:
-                axes.bar_label(drawn, [f"{value:.3g}" for value in data], fontsize=8, padding=2)
+                axes.bar_label(drawn, [f"{value:.3g}" for value in numbers], fontsize=8, padding=2)
             continue
         joined = "" if number or (chart.ticks and chart.errors) else "-"
         (line,) = axes.plot(x, data, joined + ("o" if size <= EACH else ""), markersize=6 if not joined else 4, **style)
         if chart.errors is not None:
             axes.errorbar(x, data, chart.errors[name], fmt="none", ecolor=line.get_color(), capsize=4)
         if number:
-            axes.annotate(f"{data[0]:.4g}", (0, np.nan_to_num(data[0])), (8, 4), textcoords="offset points")
+            axes.annotate(f"{numbers[0]:.4g}", (0, np.nan_to_num(data[0])), (8, 4), textcoords="offset points")
     if number:
         axes.set_xlim(-1, 1)
         axes.set_xticks([])
@@ -434,7 +435,9 @@ def _written(number: Any) -> str:
 def _set_ticks(axis: Any, names: list[str] | None) -> None:
     """A tick for each entry, aslant where they would touch; at whole numbers where there are too many, or steps."""
     if names is None:
-        axis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        from matplotlib.ticker import MaxNLocator
+
+        axis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
         return
     font = 10 if len(names) <= EACH else 7
     axis.set_ticks(range(len(names)), names, fontsize=font)
@@ -446,8 +449,6 @@ def _set_ticks(axis: Any, names: list[str] | None) -> None:
 
 def _bounds(axes: Any, looks: Looks) -> None:
     """Dashed lines at the bounds, and which is the best."""
-    axes.use_sticky_edges = False  # room beside the bounds, below bars too
-    axes.margins(y=0.08)
     for bound, best in ((looks.low, looks.better is False), (looks.high, looks.better is True)):
         if bound is not None and math.isfinite(bound):
             axes.axhline(bound, linestyle="--", linewidth=1, color="tab:green" if best else "0.6", zorder=0)
@@ -456,6 +457,8 @@ def _bounds(axes: Any, looks: Looks) -> None:
             place = {"xytext": (0, 2), "va": "bottom"} if looks.better else {"xytext": (0, -2), "va": "top"}
             across = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "fontsize": 7, "color": "tab:green"}
             axes.annotate("optimal value", (0.01, bound), **place, **across)
+    axes.use_sticky_edges = False  # room beside the bounds, below bars too
+    axes.margins(y=0.08)
     if looks.better is not None:
         axes.set_ylabel("higher is better" if looks.better else "lower is better")
 

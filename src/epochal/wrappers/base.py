@@ -21,6 +21,7 @@ from epochal.metric import Metric, all_or_none, leaves, synced
 __all__ = ["Inner", "Share", "Wrapper", "joined", "metric_needed", "nested"]
 
 Inner: TypeAlias = "Metric | MetricCollection"
+LOOKS = ("plot_legend_name", "plot_labels", "plot_lower_bound", "plot_upper_bound")  # of a value, and of what is made of it
 Share: TypeAlias = tuple[Sequence[Any], Mapping[str, Any]]  # positional and keyword arguments
 
 
@@ -44,7 +45,8 @@ class Wrapper(Metric, composite=True):
             for leaf in leaves(module):
                 leaf.__dict__.update(self._options)
         if len(self.inner) == 1 and isinstance(self.inner[0], Metric):
-            self.is_differentiable, self.higher_is_better = self.inner[0].is_differentiable, self.inner[0].higher_is_better
+            for fact in ("is_differentiable", "higher_is_better", *LOOKS):
+                setattr(self, fact, getattr(self.inner[0], fact))
 
     # --- what a wrapper defines ------------------------------------------------------------------------------------------
 

@@ -1,0 +1,26 @@
+"""Every public metric draws its value, and several of them, into a figure."""
+
+from __future__ import annotations
+
+import pytest
+
+from epochal.metric import Metric
+from tests.laws.examples import EXAMPLES
+
+Figure = pytest.importorskip("matplotlib.figure").Figure
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_every_metric_has_a_picture(name):
+    example = EXAMPLES[name][0]
+    metric = example.make()
+    for batch in example.batches():
+        metric.update(*batch)
+    figure, axes = metric.plot(ax=Figure())
+    first = figure.axes[0]
+    assert axes is first or first in axes
+    assert first.has_data()
+    assert (figure.get_suptitle() or first.get_title()).replace("\n", " ") == (metric.plot_title or type(metric).__name__)
+    if type(metric).plot is Metric.plot:
+        steps, _ = metric.plot([metric.compute()] * 2, ax=Figure())
+        assert steps.axes[0].get_xlabel() == "Step"
