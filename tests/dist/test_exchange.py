@@ -113,68 +113,7 @@ def test_classic_without_reduction(pair):
     assert pair.run(classic_none) == [(torch.tensor(5.0), torch.tensor(1))] * 2
 
 
-# --- dtypes --------------------------------------------------------------------------------------------------------------
-
-DTYPES = [
-    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float32,
-    torch.float64, torch.complex64, torch.complex128,
-]  # fmt: skip
-
-
-class Rows(Metric):
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.add_state("rows", [], dist_reduce_fx="cat")
-
-    def measure(self, x):
-        return {"rows": x}
-
-    def value(self, rows):
-        return rows
-
-    def _cast(self, value, double):  # as they came
-        return value.clone()
-
-
-class Extreme(Metric):
-    def __init__(self, dtype, shape, **kwargs):
-        super().__init__(**kwargs)
-        self.add_state("high", torch.zeros(shape, dtype=dtype), dist_reduce_fx="max")
-
-    def update(self, x):
-        self.high = torch.maximum(self.high, x)
-
-    def compute(self):
-        return self.high
-
-
-def rows_of(rank, size, dtype, counts):
-    metric = Rows()
-    for _ in range(counts[rank]):
-        metric.update(torch.full((2, 3), rank + 1).to(dtype))
-    return metric.compute()
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_lists_of_every_dtype_and_length(pools, dtype):
-    expected = torch.cat([torch.full((2 * count, 3), rank + 1).to(dtype) for rank, count in enumerate((3, 0, 1))])
-    for value in pools[3].run(rows_of, dtype, (3, 0, 1)):
-        assert value.dtype == dtype
-        assert torch.equal(value, expected)
-
-
-def extreme_of(rank, size, dtype, shape):
-    metric = Extreme(dtype, shape)
-    metric.update(torch.full(shape, rank + 1).to(dtype))
-    return metric.compute().flatten()[0]
-
-
-@pytest.mark.parametrize("shape", [(2,), (1 << 17,)], ids=["small", "large"])
-@pytest.mark.parametrize("dtype", [d for d in DTYPES if not d.is_complex], ids=str)
-def test_fields_of_every_dtype(pair, dtype, shape):
-    for value in pair.run(extreme_of, dtype, shape):
-        assert value.dtype == dtype
-        assert value == torch.tensor(2).to(dtype)
+# --- float64, and large fields -----------------------------------------------------------------------------------------
 
 
 def precision(rank, size, cls):
