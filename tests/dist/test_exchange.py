@@ -220,34 +220,6 @@ def shared_bytes(rank, size):
     return both < single * 1.1
 
 
-# --- values of steps -------------------------------------------------------------------------------------------------------
-
-
-def on_step(rank, size, cls):
-    metric = cls(dist_sync_on_step=True)
-    alone = cls()
-    out = []
-    for step in range(2):
-        batch = torch.tensor([rank, step, 1]), torch.tensor([1, 1, 1])
-        batch = batch if issubclass(cls, toys.MyAccuracy) else (batch[0].float(),)
-        out.append((float(metric(*batch)), float(alone(*batch))))
-    return out, float(metric.compute()), float(alone.compute()), metric.update_count
-
-
-@pytest.mark.parametrize("cls", [toys.Mean, toys.MyAccuracy, toys.MyFastAccuracy], ids=lambda cls: cls.__name__)
-def test_dist_sync_on_step(pair, cls):
-    answers = pair.run(on_step, cls)
-    data = np.array([[[rank, step, 1] for step in range(2)] for rank in range(2)], dtype=float)
-    score = data if cls is toys.Mean else (data == 1).astype(float)
-    for rank, (steps, merged, alone, count) in enumerate(answers):
-        for step, (over_all, local) in enumerate(steps):
-            assert over_all == pytest.approx(score[:, step].mean())
-            assert local == pytest.approx(score[rank, step].mean())
-        assert merged == pytest.approx(score.mean())
-        assert alone == pytest.approx(score.mean())
-        assert count == 2
-
-
 # --- nobody waits --------------------------------------------------------------------------------------------------------
 
 
