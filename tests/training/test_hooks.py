@@ -2,59 +2,54 @@
 
 from __future__ import annotations
 
+import itertools
 import traceback
+from pathlib import Path
 
 import pytest
 import torch
 
 import epochal.training as pl
 from epochal.training.hooks import RULES
+from tests.training.order import order
 from tests.training.toys import Model, Rows, loader, trainer
 
-HOOKS = """
-    prepare_data setup configure_model configure_optimizers on_fit_start on_sanity_check_start
-    on_validation_model_eval on_validation_start on_validation_epoch_start on_validation_batch_start validation_step
-    on_validation_batch_end on_validation_epoch_end on_validation_end on_sanity_check_end on_train_start
-    on_train_epoch_start on_train_batch_start training_step on_before_zero_grad on_before_backward on_after_backward
-    on_before_optimizer_step on_train_batch_end on_train_epoch_end on_train_end on_fit_end teardown
-""".split()  # noqa: SIM905  # one per line would be a page
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {},
+        {"batches": 3, "accumulate_grad_batches": 2},
+        {"manual": True},
+        {"verb": "validate"},
+        {"verb": "test"},
+        {"verb": "predict"},
+        {"fails": True},
+        {"gradient_clip_val": 1.0, "num_sanity_val_steps": 0, "val_check_interval": 1},
+        {"fast_dev_run": True},
+        {"limit_val_batches": 0},
+        {"reload_dataloaders_every_n_epochs": 2, "max_epochs": 5},
+    ],
+    ids=str,
+)
+def test_the_order_of_hooks_is_lightnings(flags):
+    import lightning.pytorch as theirs
+
+    found = order(pl, **flags)
+    assert found == order(theirs, **flags)
+    assert len(found) > 10
+    print("\n".join(found))  # shown by `pytest -s`
 
 
-def recorder(base, calls, who):
-    def record(name):
-        original = getattr(base, name, None)
-
-        def hook(self, *args, **kwargs):
-            calls.append(f"{who}{name}")
-            return original(self, *args, **kwargs) if original else None
-
-        return hook
-
-    return type("Recording", (base,), {name: record(name) for name in HOOKS if hasattr(base, name)})
-
-
-VALIDATION = [
-    "on_validation_model_eval", "CB.on_validation_start", "on_validation_start", "CB.on_validation_epoch_start",
-    "on_validation_epoch_start", "CB.on_validation_batch_start", "on_validation_batch_start", "validation_step",
-    "CB.on_validation_batch_end", "on_validation_batch_end", "CB.on_validation_epoch_end", "on_validation_epoch_end",
-    "CB.on_validation_end", "on_validation_end",
-]  # fmt: skip
-
-
-def test_the_order_of_a_fit_is_lightnings():
-    calls: list[str] = []
-    module = recorder(Model, calls, "")()
-    trainer(callbacks=[recorder(pl.Callback, calls, "CB.")()], num_sanity_val_steps=1).fit(module, loader(8, 8), loader(8, 8))
-    assert calls == [
-        "prepare_data", "CB.setup", "setup", "configure_model", "configure_optimizers", "CB.on_fit_start", "on_fit_start",
-        "CB.on_sanity_check_start", *VALIDATION, "CB.on_sanity_check_end",
-        "CB.on_train_start", "on_train_start", "CB.on_train_epoch_start", "on_train_epoch_start",
-        "CB.on_train_batch_start", "on_train_batch_start", "training_step", "CB.on_before_zero_grad", "on_before_zero_grad",
-        "CB.on_before_backward", "on_before_backward", "CB.on_after_backward", "on_after_backward",
-        "CB.on_before_optimizer_step", "on_before_optimizer_step", "CB.on_train_batch_end", "on_train_batch_end",
-        *VALIDATION, "CB.on_train_epoch_end", "on_train_epoch_end", "CB.on_train_end", "on_train_end",
-        "CB.on_fit_end", "on_fit_end", "CB.teardown", "teardown",
-    ]  # fmt: skip
+def test_the_page_shows_the_order():
+    text = (Path(__file__).parents[2] / "docs/logging.md").read_text()
+    section = text.split("## Order of hooks")[1].split("\n## ")[0]
+    blocks = section.split("```")
+    for verb, block in zip(("fit", "validate"), blocks[1::2], strict=False):
+        shown = [line.split("#")[0].strip() for line in block.strip().splitlines()]
+        called = [name.split(".")[-1] for name in order(pl, verb, batches=1)]
+        assert shown == [name for name, _ in itertools.groupby(called)]
 
 
 def test_callbacks_that_watch_come_after_the_modules_own_and_see_its_values():

@@ -26,7 +26,7 @@ def dataset(samples: int = 53, seed: int = 0) -> TensorDataset:
 
 
 def loader(samples: int = 53, batch_size: int = 8, seed: int = 0, **options: Any) -> DataLoader:
-    return DataLoader(dataset(samples, seed), batch_size, **options)
+    return DataLoader(dataset=dataset(samples, seed), batch_size=batch_size, **options)
 
 
 def labels(module: nn.Module, data: TensorDataset) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["callbacks", "loggers"],
     submod_attrs={
         "callbacks.callback": ["Callback"],
+        "combined": ["CombinedLoader"],
         "datamodule": ["LightningDataModule"],
         "logbook": ["Logbook"],
         "module": ["LightningModule"],

@@ -28,6 +28,7 @@ class Share:
     rank: int = 0
     world: int = 1
     seed: int = 0
+    in_order: bool = False  # overfit_batches: the same batches in each epoch
 
 
 class TrainingOrder(Sampler[int]):
@@ -96,6 +97,8 @@ def for_training(loader: Any, share: Share, replace: bool) -> Any:
         return loader
     if type(sampler) is SequentialSampler:
         return with_sampler(loader, TrainingOrder(sampler.data_source, share, shuffle=False)) if share.world > 1 else loader
+    if share.in_order and type(sampler) is RandomSampler:
+        return with_sampler(loader, TrainingOrder(sampler.data_source, share, shuffle=False))
     if type(sampler) is RandomSampler and not sampler.replacement and sampler.num_samples == len(sampler.data_source):
         if sampler.generator is not None:
             share = Share(share.rank, share.world, sampler.generator.initial_seed())
@@ -184,9 +187,22 @@ def named_loaders(loaders: Any) -> dict[str, Any]:
         return {}
     if isinstance(loaders, Mapping):
         return {f"/{name}": loader for name, loader in loaders.items()}
-    if isinstance(loaders, list | tuple) and loaders and all(_is_loader(item) for item in loaders):
+    if is_several(loaders):
         return {f"/dataloader_idx_{i}": loader for i, loader in enumerate(loaders)}
     return {"": loaders}
+
+
+def is_several(loaders: Any) -> bool:
+    """Whether this holds loaders: a dict, or a list of what is not a batch."""
+    return isinstance(loaders, Mapping) or (isinstance(loaders, list | tuple) and bool(loaders) and all(map(_holds, loaders)))
+
+
+def _holds(item: Any) -> bool:
+    """A loader, or loaders in lists and dicts of any depth."""
+    if isinstance(item, list | tuple | Mapping):
+        parts = list(item.values() if isinstance(item, Mapping) else item)
+        return bool(parts) and all(map(_holds, parts))
+    return _is_loader(item)
 
 
 def _is_loader(item: Any) -> bool:

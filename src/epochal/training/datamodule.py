@@ -52,3 +52,6 @@ class LightningDataModule(DataHooks, HyperParameters):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The counterpart of :meth:`state_dict`."""
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Called where a run ends with an error."""

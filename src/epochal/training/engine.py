@@ -25,6 +25,7 @@ class Engine(Facts):
     optimizers: list[Any]
     raw_optimizers: list[Any]
     optimizer_frequencies: list[int]
+    step_handles: list[Any]
     lr_scheduler_configs: list[SchedulerConfig]
     max_steps: int
     min_steps: int | None
@@ -41,12 +42,9 @@ class Engine(Facts):
         if self.optimizers and not self.is_plain:
             wrapped = self.fabric.setup_optimizers(*self.optimizers)
             self.optimizers = list(wrapped) if isinstance(wrapped, tuple | list) else [wrapped]
-        if not module.automatic_optimization:
-            for optimizer in self.raw_optimizers:
-                optimizer.register_step_post_hook(self._count_step)
-
-    def _count_step(self, *_: Any) -> None:
-        self.global_step += 1
+        for handle in self.step_handles:  # of an earlier run
+            handle.remove()
+        self.step_handles.clear()
 
     @property
     def is_plain(self) -> bool:

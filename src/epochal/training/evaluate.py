@@ -10,6 +10,7 @@ import torch
 
 from epochal.training import data
 from epochal.training.batches import BatchSizes
+from epochal.training.combined import batches_of, each
 from epochal.training.hooks import RULES, Hook, Listeners, overridden, step_call, takes
 from epochal.training.module import LightningModule
 
@@ -27,7 +28,8 @@ class Evaluation:
         self.book = trainer.logbook
         several = len(loaders) > 1
         self.suffixes = [name if several or not name.startswith("/dataloader_idx") else "" for name in loaders]
-        self.loaders = [data.for_evaluation(loader, trainer.share, trainer.use_distributed_sampler) for loader in loaders.values()]
+        share = lambda loader: data.for_evaluation(loader, trainer.share, trainer.use_distributed_sampler)  # noqa: E731
+        self.loaders = [each(loader, share) for loader in loaders.values()]
         self.move = data.mover(source, data_base(source), trainer.device)
         self.batches = [0] * len(self.loaders)  # seen by the steps' rows, over all runs of the stage
         self.predictions: list[list[Any]] = []
@@ -97,7 +99,7 @@ class Evaluation:
         predictions: list[Any] = []
         sizes = BatchSizes.of(loader)
         stop = None if limit == float("inf") else int(limit)
-        for batch_idx, batch in enumerate(itertools.islice(loader, stop) if limit else ()):
+        for batch_idx, batch in enumerate(itertools.islice(batches_of(loader), stop) if limit else ()):
             if move is not None:
                 batch = move(batch, loader_idx)
             book.begin_batch(batch, batch_idx, sizes)
@@ -120,8 +122,6 @@ class Evaluation:
         self.predictions.append(predictions)
 
     def _into_evaluation(self) -> None:
-        if self.stage == "validate" and overridden(self.module, "on_validation_model_zero_grad", LightningModule):
-            self.module.on_validation_model_zero_grad()
         getattr(self.module, f"on_{INFIX[self.stage]}_model_eval")()
 
     def _out_of_evaluation(self, modes: list[tuple[Any, bool]]) -> None:

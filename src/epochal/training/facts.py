@@ -8,12 +8,14 @@ import torch
 
 from epochal.training.callbacks.progress import ProgressBar
 from epochal.training.history import History
+from epochal.training.hooks import overridden
+from epochal.training.module import LightningModule
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from epochal.training.logbook import Logbook
-    from epochal.training.module import LightningModule
+    from epochal.training.sources import Sources
 
 
 class Facts:
@@ -24,6 +26,10 @@ class Facts:
     loggers: list[Any]
     callbacks: list[Any]
     val_limits: list[float]
+    limits_of: dict[str, list[float]]
+    num_sanity_val_steps: float
+    limit_val_batches: int | float | None
+    sources: Sources | None
     default_root_dir: str
     stage: str
     state: str
@@ -89,6 +95,26 @@ class Facts:
         return self.fabric.accelerator
 
     @property
+    def precision_plugin(self) -> Any:
+        return self.fabric.strategy.precision
+
+    @property
+    def precision(self) -> str:
+        """As it was asked for: "32-true", "bf16-mixed", ..."""
+        return str(self.precision_plugin.precision)
+
+    @property
+    def scaler(self) -> Any:
+        """What scales the losses of "16-mixed"."""
+        return getattr(self.precision_plugin, "scaler", None)
+
+    @property
+    def device_ids(self) -> list[int]:
+        """Of this machine's devices, those of the run."""
+        devices = getattr(self.fabric.strategy, "parallel_devices", None) or [self.device]
+        return [index if device.index is None else device.index for index, device in enumerate(devices)]
+
+    @property
     def world_size(self) -> int:
         return int(self.fabric.world_size)
 
@@ -119,6 +145,55 @@ class Facts:
     @property
     def num_val_batches(self) -> list[float]:
         return self.val_limits
+
+    @property
+    def num_sanity_val_batches(self) -> list[float]:
+        """How many batches of each loader the sanity check takes."""
+        steps = self.num_sanity_val_steps
+        return [limit if steps == -1 else min(limit, steps) for limit in self.val_limits]
+
+    @property
+    def num_test_batches(self) -> list[float]:
+        return self.limits_of.get("test", [])
+
+    @property
+    def num_predict_batches(self) -> list[float]:
+        return self.limits_of.get("predict", [])
+
+    @property
+    def train_dataloader(self) -> Any:
+        """The loaders of the run as they were handed out; None before."""
+        return self._held("fit")
+
+    @property
+    def val_dataloaders(self) -> Any:
+        return self._held("validate")
+
+    @property
+    def test_dataloaders(self) -> Any:
+        return self._held("test")
+
+    @property
+    def predict_dataloaders(self) -> Any:
+        return self._held("predict")
+
+    def _held(self, stage: str) -> Any:
+        return self.sources.held.get(stage) if self.sources is not None else None
+
+    @property
+    def enable_validation(self) -> bool:
+        """Whether a fit of the module validates."""
+        return self._module is not None and self.sources is not None and self.validates(self._module)
+
+    def validates(self, module: LightningModule) -> bool:
+        """Whether a fit has a validation, as far as can be known before its data are asked for."""
+        step = overridden(module, "validation_step", LightningModule)
+        return self.limit_val_batches != 0 and step and self.sources is not None and self.sources.hands_out("validate")
+
+    @property
+    def distributed_sampler_kwargs(self) -> dict[str, Any] | None:
+        """What a DistributedSampler of one's own takes; None on one process."""
+        return {"num_replicas": self.world_size, "rank": self.global_rank} if self.world_size > 1 else None
 
     @property
     def progress_bar_callback(self) -> Any:

@@ -15,8 +15,9 @@ from torch import Tensor
 from epochal import check, dist
 from epochal.training import data
 from epochal.training.batches import BatchSizes
+from epochal.training.combined import batches_of, members
 from epochal.training.evaluate import Evaluation, data_base, legacy_end
-from epochal.training.hooks import Hook
+from epochal.training.hooks import Hook, overridden
 from epochal.training.module import LightningModule
 from epochal.training.schedules import Schedules
 from epochal.training.steps import Steps
@@ -28,22 +29,31 @@ if TYPE_CHECKING:
 class Fit:
     """One call of ``fit``."""
 
-    def __init__(self, trainer: Trainer, module: LightningModule, loader: Any, source: Any, validation: Evaluation | None) -> None:
+    def __init__(self, trainer: Trainer, module: LightningModule) -> None:
         self.trainer, self.module, self.book = trainer, module, trainer.logbook
-        self.validation = validation
-        self.loader = data.for_training(loader, trainer.share, trainer.use_distributed_sampler)
-        self.sizes = BatchSizes.of(self.loader)
-        self.move = data.mover(source, data_base(source), trainer.device)
-        trainer.num_training_batches = data.limited(data.length(self.loader), trainer.limit_train_batches, "limit_train_batches")
-        self.limit: float = trainer.num_training_batches
-        if not self.limit and trainer.limit_train_batches != 0:
-            _warn("Trainer.fit", "the training loader has no batch", "one at least is needed to train", "Is the data set empty?")
-        self.validate_every = self._validation_interval()
+        self.validation: Evaluation | None = None
         self.among_ranks = trainer.world_size > 1
         self.outputs: list[Any] = []
         self._listen()
-        self.steps = Steps(trainer, module)
+        self.steps = trainer.steps = Steps(trainer, module)
         self.schedules = Schedules(trainer, module, self.steps)
+
+    def load(self, anew: bool = False) -> None:
+        """The training data: at the beginning, and again every ``reload_dataloaders_every_n_epochs``."""
+        trainer = self.trainer
+        self.loader = trainer.training_loader(anew)
+        self.sizes = BatchSizes.of(self.loader)
+        owner = trainer.sources.owner() if trainer.sources is not None else self.module
+        self.move = data.mover(owner, data_base(owner), trainer.device)
+        self.limit: float = trainer.num_training_batches
+        if not self.limit and trainer.limit_train_batches != 0:
+            _warn("Trainer.fit", "the training loader has no batch", "one at least is needed to train", "Is the data set empty?")
+
+    def load_validation(self) -> None:
+        """The same for the validation data, if there are any."""
+        before, self.validation = self.validation, self.trainer.new_validation(self.module)
+        if self.validation is not None and before is not None:
+            self.validation.batches = before.batches  # their rows go on
 
     def _listen(self) -> None:
         hook = self.trainer.listeners.hook
@@ -68,6 +78,10 @@ class Fit:
             if math.isinf(total):
                 check.fail("Trainer", "val_check_interval is a fraction", "the loader has no length", "Pass a number of batches.")
             return max(1, int(total * every))
+        if self.trainer.check_val_every_n_epoch is not None and every > total and self.validation is not None:
+            came = f"val_check_interval is {every}"
+            fix = "Pass check_val_every_n_epoch=None to count over epochs, or limit_val_batches=0 to leave validation out."
+            check.fail("Trainer", came, f"an epoch has {int(total)} batches", fix)
         return every
 
     # --- the loop ----------------------------------------------------------------------------------------------------------
@@ -75,6 +89,12 @@ class Fit:
     def run(self) -> None:
         """All epochs."""
         trainer = self.trainer
+        checks = trainer.num_sanity_val_steps != 0 and trainer.validates(self.module)
+        if checks:
+            self.sanity_check()
+        self.load()
+        if not checks:
+            self.load_validation()
         self.on_train_start()
         trainer.share_stop()
         while not self._finished() and self.limit:
@@ -82,18 +102,35 @@ class Fit:
             trainer.current_epoch += 1
             trainer.logbook.epoch = trainer.current_epoch
         self.on_train_end()
+        trainer.steps = None
+
+    def sanity_check(self) -> None:
+        """A few batches of validation, so that its errors come before the training; nothing of it is kept."""
+        trainer = self.trainer
+        trainer.sanity_checking, self.book.silent, trainer.stage = True, True, "sanity_check"
+        trainer.listeners.hook("on_sanity_check_start", module=False)()
+        self.load_validation()
+        if self.validation is not None:
+            self.validation.run(trainer.num_sanity_val_batches)
+        trainer.listeners.hook("on_sanity_check_end", module=False)()
+        trainer.sanity_checking, self.book.silent, trainer.stage = False, False, "train"
 
     def epoch(self) -> None:
         """All batches of an epoch, with the validations that fall into it."""
         trainer, book, step, move = self.trainer, self.book, self.steps.step, self.move
         on_batch_start, on_batch_end, scope = self.on_batch_start, self.on_batch_end, self.steps.scope
+        if self._reload_due():
+            self.load(anew=True)
         every, accumulate = trainer.log_every_n_steps, trainer.accumulate_grad_batches
-        data.set_epoch(self.loader, trainer.current_epoch)
+        self.validate_every = self._validation_interval()
+        for loader in members(self.loader):
+            data.set_epoch(loader, trainer.current_epoch)
         book.begin_stage("train", fresh=False)
         self.on_epoch_start()
         book.parking.begin_steps()
         self.outputs, self.began = [], (trainer.global_step, trainer.batches_done)
-        for batch_idx, batch, is_last in _with_last(self.loader, self.limit):
+        self.validated = False  # in this epoch
+        for batch_idx, batch, is_last in _with_last(batches_of(self.loader), self.limit):
             trainer.is_last_batch = is_last
             if move is not None:
                 batch = move(batch, 0)
@@ -148,15 +185,24 @@ class Fit:
 
     def validate(self) -> None:
         """Validation in the midst of training, whose metrics it leaves as they are."""
-        assert self.validation is not None
         self.book.parking.end_steps()
         self.trainer.stage = "validate"
+        if overridden(self.module, "on_validation_model_zero_grad", LightningModule):
+            self.module.on_validation_model_zero_grad()
+        if self._reload_due() and not self.validated:
+            self.load_validation()
+        self.validated = True
+        assert self.validation is not None
         self.validation.run(self.trainer.val_limits)
         self.trainer.stage = "train"
         self.book.parking.begin_steps()
         self.trainer.share_stop()
 
     # --- when --------------------------------------------------------------------------------------------------------------------
+
+    def _reload_due(self) -> bool:
+        every, epoch = self.trainer.reload_dataloaders_every_n_epochs, self.trainer.current_epoch
+        return bool(every) and epoch > 0 and epoch % every == 0
 
     def _validation_due(self, batch_idx: int, is_last: bool) -> bool:
         trainer = self.trainer

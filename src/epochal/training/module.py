@@ -323,8 +323,8 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
 
     def manual_backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """``loss.backward()`` as the strategy and the precision need it; over several processes gradients are averaged."""
-        self.trainer.backward(loss, *args, **kwargs)
-        self.trainer.average_gradients()
+        steps = self.trainer.steps
+        (steps.manual_backward if steps is not None else self.trainer.backward)(loss, *args, **kwargs)
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """How the loop computes gradients."""

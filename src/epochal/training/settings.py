@@ -10,11 +10,9 @@ from epochal.training import data
 
 NOT_YET: dict[str, tuple[Any, ...]] = {  # the values that mean "off"
     "max_time": (None,),
-    "overfit_batches": (0, 0.0),
     "barebones": (False,),
     "profiler": (None,),
     "sync_batchnorm": (False,),
-    "reload_dataloaders_every_n_epochs": (0,),
     "model_registry": (None,),
     "enable_checkpointing": (None, False),
     "enable_model_summary": (None, False),
@@ -31,8 +29,16 @@ LEAST = {  # of whole numbers
     "log_every_n_steps": 0,
     "accumulate_grad_batches": 1,
     "flush_logs_every_n_steps": 1,
+    "reload_dataloaders_every_n_epochs": 0,
 }
-LIMITS = ("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches", "val_check_interval")
+LIMITS = (
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
+    "limit_predict_batches",
+    "val_check_interval",
+    "overfit_batches",
+)
 
 
 def refuse_out_of_range(flags: Mapping[str, Any]) -> None:

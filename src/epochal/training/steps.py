@@ -82,6 +82,7 @@ class Steps:
         trainer, module = self.trainer, self.module
         if not module.automatic_optimization:
             _refuse_flags_of_automatic(trainer)
+            self._watch_optimizers()
             return self.manual_step
         found = trainer.optimizers
         if not found:
@@ -169,6 +170,34 @@ class Steps:
         """``training_step`` does it all, and ``global_step`` counts the optimizers' steps."""
         outputs = self.training_step(batch, batch_idx, 0)
         return self.step_end(outputs) if self.step_end else outputs
+
+    def manual_backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """``self.manual_backward`` in the midst of a manual step, whose log goes on after it."""
+        book, scope = self.book, self.book.scope
+        self.on_before_backward(loss)
+        if "backward" in self.own:
+            self.own["backward"](self.turn, loss)
+        else:
+            self.trainer.backward(loss, *args, **kwargs)
+        self.trainer.average_gradients()
+        self.on_after_backward()
+        book.scope = scope
+
+    def _watch_optimizers(self) -> None:
+        """Steps that the module takes by itself are counted, and announced."""
+
+        def before(optimizer: Any, *_: Any) -> None:
+            book, scope = self.book, self.book.scope
+            self.on_before_step(optimizer)
+            book.scope = scope
+
+        def after(*_: Any) -> None:
+            self.trainer.global_step += 1
+
+        for optimizer in self.trainer.raw_optimizers:
+            self.trainer.step_handles.append(optimizer.register_step_post_hook(after))
+            if self.on_before_step:
+                self.trainer.step_handles.append(optimizer.register_step_pre_hook(before))
 
     # --- the parts of a full step --------------------------------------------------------------------------------------------
 

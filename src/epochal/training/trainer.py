@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import itertools
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,17 +20,19 @@ from epochal import check
 from epochal.training import data, optimizers, settings
 from epochal.training.callbacks.callback import Callback
 from epochal.training.callbacks.progress import ProgressBar, TQDMProgressBar
+from epochal.training.combined import each
 from epochal.training.engine import Engine
 from epochal.training.evaluate import Evaluation, table
 from epochal.training.fit import Fit
-from epochal.training.hooks import Listeners, overridden, warn_of_gone
+from epochal.training.hooks import Listeners, warn_of_gone
 from epochal.training.logbook import Logbook
 from epochal.training.loggers.csv import CSVLogger
 from epochal.training.loggers.logger import Logger
 from epochal.training.module import LightningModule
+from epochal.training.sources import Sources
+from epochal.training.steps import Steps
 
-LOADERS = {"fit": "train_dataloader", "validate": "val_dataloader", "test": "test_dataloader", "predict": "predict_dataloader"}
-STEPS = {"fit": "training_step", "validate": "validation_step", "test": "test_step", "predict": "predict_step"}
+ORDERS_APART = 1_000_003  # between the seeds of loaders side by side; within one an epoch's seed is the next number
 CARRIED = ("current_epoch", "global_step", "batches_done", "should_stop")  # back from a process that was started for a run
 
 
@@ -104,6 +109,9 @@ class Trainer(Engine):
         self.accumulate_grad_batches = accumulate_grad_batches
         self.gradient_clip_val, self.gradient_clip_algorithm = gradient_clip_val, gradient_clip_algorithm
         self.inference_mode, self.use_distributed_sampler = inference_mode, use_distributed_sampler
+        self.overfit_batches, self.reload_dataloaders_every_n_epochs = overfit_batches, reload_dataloaders_every_n_epochs
+        if overfit_batches:
+            self.limit_train_batches = self.limit_val_batches = overfit_batches
         self.detect_anomaly, self.deterministic, self.benchmark = detect_anomaly, deterministic, benchmark
         self.default_root_dir = os.fspath(default_root_dir) if default_root_dir is not None else os.getcwd()
         self.enable_autolog_hparams = enable_autolog_hparams
@@ -123,10 +131,16 @@ class Trainer(Engine):
         self.optimizers: list[Any] = []
         self.raw_optimizers: list[Any] = []
         self.optimizer_frequencies: list[int] = []
+        self.step_handles: list[Any] = []
+        self.steps: Steps | None = None  # while a fit runs
         self.lr_scheduler_configs: list[optimizers.SchedulerConfig] = []
         self.logbook = Logbook(torch.nn.Module())
         self.share = data.Share()
         self.listeners: Listeners
+        self.sources: Sources | None = None
+        self.limits_of: dict[str, list[float]] = {}
+        self._training_loader: Any = None
+        self._datamodule: Any = None
         self._module: LightningModule | None = None
         self._wrapped: Any = None
 
@@ -322,10 +336,10 @@ class Trainer(Engine):
 
     def _end(self, stage: str) -> None:
         assert self._module is not None
-        self.listeners.hook("teardown", module=False)(stage)
-        self._module.teardown(stage)
         if self._datamodule is not None:
             self._datamodule.teardown(stage)
+        self.listeners.hook("teardown", module=False)(stage)
+        self._module.teardown(stage)
         self.logbook.tell("finalize", "success")
         self.stage, self.state = "", "finished"
 
@@ -333,33 +347,10 @@ class Trainer(Engine):
         if hasattr(self, "listeners"):
             self.logbook.scope = None
             self.listeners.hook("on_exception", module=False)(error)
+            if hasattr(self._datamodule, "on_exception"):
+                self._datamodule.on_exception(error)
         self.logbook.tell("finalize", "failed")
         self.state = "interrupted"
-
-    def _loaders_of(self, stage: str, given: Any) -> tuple[Any, Any]:
-        """The loaders of a stage and who hands them out: the call, the datamodule, or the module."""
-        assert self._module is not None
-        if given is not None:
-            return given, self._datamodule or self._module
-        for owner in (self._datamodule, self._module):
-            if owner is not None:
-                found = getattr(owner, LOADERS[stage])()
-                if found is not None:
-                    return found, owner
-        return None, self._module
-
-    def _needs(self, module: LightningModule, stage: str, loaders: Any) -> None:
-        """Refuse what can't run, in words for somebody who sees this for the first time."""
-        verb, name = f"Trainer.{stage}", type(module).__name__
-        steps = [] if stage == "predict" else [f"{STEPS[stage]}(self, batch, batch_idx)"]
-        for signature in [*steps, "configure_optimizers(self)"] if stage == "fit" else steps:
-            method = signature.split("(")[0]
-            if not overridden(module, method, LightningModule):
-                check.fail(verb, f"{name} has no {method}", "it is needed", f"Define {signature}.")
-        if loaders is None:
-            check.fail(verb, "no data came", "a loader is needed", f"Pass dataloaders, or define {LOADERS[stage]}.")
-        for loader in data.named_loaders(loaders).values():
-            data.check_loader(verb, loader)
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -376,45 +367,55 @@ class Trainer(Engine):
 
     def _fit(self, module: LightningModule, datamodule: Any, stage: str, train: Any, val: Any) -> None:
         with self._watched():
+            sources = self.sources = Sources(module, datamodule, {"fit": train, "validate": val})
             self._begin(module, datamodule, stage)
-            train, source = self._loaders_of("fit", train)
-            self._needs(module, "fit", train)
-            if len(data.named_loaders(train)) != 1 or isinstance(train, dict):
-                raise NotImplementedError(check.message("Trainer.fit", "several training loaders came", "one is built so far"))
-            self.share = data.Share(self.global_rank, self.world_size, self._draw_seed())
+            sources.refuse_gaps(stage)
+            self._training_loader = None
+            self.share = data.Share(self.global_rank, self.world_size, self._draw_seed(), bool(self.overfit_batches))
             self._place(module)
             self.listeners.hook("on_fit_start")()
             self._log_hyperparameters()
-            validation = self._validation(module, val)
-            fit = Fit(self, module, train, source, validation)
-            if validation is not None:
-                self._sanity_check(validation)
             with torch.autograd.set_detect_anomaly(True) if self.detect_anomaly else nullcontext():
-                fit.run()
+                Fit(self, module).run()
             self.listeners.hook("on_fit_end")()
             self._end(stage)
 
-    def _validation(self, module: LightningModule, loaders: Any) -> Evaluation | None:
-        if not overridden(module, "validation_step", LightningModule):
+    def training_loader(self, anew: bool = False) -> Any:
+        """The training data with this process's share of each epoch; asked for at the first need, or anew."""
+        if self._training_loader is not None and not anew:
+            return self._training_loader
+
+        orders = itertools.count(self.share.seed, ORDERS_APART)
+
+        def divided(loader: Any) -> Any:
+            share = dataclasses.replace(self.share, seed=next(orders))  # loaders of one length are shuffled each in its way
+            return data.for_training(loader, share, self.use_distributed_sampler or self.share.in_order)
+
+        assert self.sources is not None
+        self._training_loader = each(self.sources.training(), divided)
+        total = data.length(self._training_loader)
+        self.num_training_batches = data.limited(total, self.limit_train_batches, "limit_train_batches")
+        return self._training_loader
+
+    @property
+    def estimated_stepping_batches(self) -> float:
+        """How many optimizer steps a fit will take; ``configure_optimizers`` may ask. Infinity where nobody knows."""
+        if self.max_epochs in (None, -1):
+            return math.inf if self.max_steps == -1 else self.max_steps
+        self.training_loader()
+        batches = self.num_training_batches
+        steps = self.max_epochs * (batches if math.isinf(batches) else -(-batches // self.accumulate_grad_batches))
+        return steps if self.max_steps == -1 else min(steps, self.max_steps)
+
+    def new_validation(self, module: LightningModule) -> Evaluation | None:
+        """The validation of a fit; None if there is nothing to do on any rank."""
+        sources = self.sources
+        loaders = sources.evaluation("validate") if sources is not None and self.validates(module) else None
+        if sources is None or loaders is None:
             return None
-        loaders, source = self._loaders_of("validate", loaders)
-        if loaders is None:
-            return None
-        validation = Evaluation(self, module, "validate", data.named_loaders(loaders), source)
+        validation = Evaluation(self, module, "validate", loaders, sources.owner())
         self.val_limits = validation.limits(self.limit_val_batches, "limit_val_batches")
         return validation if self.on_any_rank(any(self.val_limits)) else None
-
-    def _sanity_check(self, validation: Evaluation) -> None:
-        """A few batches of validation, so that its errors come before the training; nothing of it is kept."""
-        steps = self.num_sanity_val_steps
-        limits = [limit if steps == -1 else min(limit, steps) for limit in self.val_limits]
-        if not steps:
-            return
-        self.sanity_checking, self.logbook.silent, self.stage = True, True, "sanity_check"
-        self.listeners.hook("on_sanity_check_start", module=False)()
-        validation.run(limits)
-        self.listeners.hook("on_sanity_check_end", module=False)()
-        self.sanity_checking, self.logbook.silent, self.stage = False, False, "train"
 
     def _evaluate(self, module: LightningModule, datamodule: Any, stage: str, loaders: Any) -> list[dict[str, float]]:
         with self._watched():
@@ -432,14 +433,18 @@ class Trainer(Engine):
         return None if not keep else found[0] if len(found) == 1 else found
 
     def _prepare(self, module: LightningModule, datamodule: Any, stage: str, loaders: Any) -> tuple[Evaluation, list[float]]:
+        sources = self.sources = Sources(module, datamodule, {stage: loaders})
         self._begin(module, datamodule, stage)
-        loaders, source = self._loaders_of(stage, loaders)
-        self._needs(module, stage, loaders)
+        sources.refuse_gaps(stage)
+        named = sources.evaluation(stage)
+        if named is None:
+            sources.refuse(None, stage)
         self.share = data.Share(self.global_rank, self.world_size)
         self._log_hyperparameters()
-        evaluation = Evaluation(self, module, stage, data.named_loaders(loaders), source)
+        evaluation = Evaluation(self, module, stage, named or {}, sources.owner())
         limit = {"validate": self.limit_val_batches, "test": self.limit_test_batches, "predict": self.limit_predict_batches}[stage]
         limits = evaluation.limits(limit, f"limit_{'val' if stage == 'validate' else stage}_batches")
+        self.limits_of[stage] = limits
         if stage == "validate":
             self.val_limits = limits
         return evaluation, limits
