@@ -299,7 +299,10 @@ class MetricCollection(nn.ModuleDict):
         """
         if together:
             return plot.together(self, self.compute() if val is None else val, ax)
-        return plot.each(self, self._by_member(self._all().compute()) if val is None else self._parted(val), ax)
+        results = self._by_member(self._all().compute()) if val is None else self._parted(val)
+        rest: Any = (type(self).__name__, plot.plot_value)
+        titles: dict[str, Any] = {"": rest, **{name: (self.named(name), metric.plot) for name, metric in self.members().items()}}
+        return plot.each(self, [(*titles[name], result) for name, result in results.items()], ax)
 
 
 def _affix(name: str, value: Any) -> str | None:

@@ -181,14 +181,11 @@ def plot_value(value: Any, ax: Any = None, name: str | None = None) -> Drawn:
 # --- collections -------------------------------------------------------------------------------------------------------------
 
 
-def each(metrics: MetricCollection, results: Mapping[str, Any], ax: Any) -> list[Drawn]:
-    """The picture of each member's result, under the name that it has in the collection; "" is for what has no member."""
-    places = [None] * len(results) if ax is None else _places(metrics, ax, len(results), "subfigures")
-    drawn = []
-    for place, (name, result) in zip(places, results.items(), strict=True):
-        _, axes = metrics[name].plot(result, ax=place) if name else draw(result, place, Looks())
-        drawn.append(_titled(axes, metrics.named(name) if name else type(metrics).__name__))
-    return drawn
+def each(owner: object, results: Sequence[tuple[str, Callable[..., Any], Any]], ax: Any) -> list[Any]:
+    """A picture of each result, given with its title and what draws it: figures of pyplot, or the places in ``ax``."""
+    places = [None] * len(results) if ax is None else _places(owner, ax, len(results), "subfigures")
+    drawn = [plot(result, ax=place) for place, (_, plot, result) in zip(places, results, strict=True)]
+    return [one if isinstance(one, list) else _titled(one[1], title) for one, (title, *_) in zip(drawn, results, strict=True)]
 
 
 def together(metrics: MetricCollection, results: Any, ax: Any) -> Drawn:

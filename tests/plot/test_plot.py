@@ -180,6 +180,49 @@ def test_wrappers_look_like_the_metric_in_them():
     assert "optimal value" in texts(ax.texts)
 
 
+def test_wrappers_that_change_the_input_draw_as_the_metric_does():
+    wrapped = epochal.wrappers.MetricInputTransformer(MulticlassConfusionMatrix(3))
+    wrapped.update(PREDS, LABELS)
+    _, ax = wrapped.plot(labels=["ant", "bee", "cat"])
+    assert ticks(ax.yaxis) == ["ant", "bee", "cat"]
+    assert ax.get_ylabel() == "True"
+
+
+def test_a_bootstrap_has_error_bars_and_the_looks_of_its_metric():
+    metric = epochal.wrappers.BootStrapper(MulticlassAccuracy(3, average=None), num_bootstraps=5)
+    metric.update(PREDS, LABELS)
+    _, ax = metric.plot()
+    assert ax.collections
+    assert ax.get_title() == "BootStrapper(MulticlassAccuracy)"
+    assert ax.get_xlabel() == "Class"
+
+
+@pytest.mark.parametrize("metric", [MulticlassAccuracy(3), epochal.MetricCollection({"a": MulticlassAccuracy(3)})])
+def test_a_tracker_is_its_steps(metric):
+    tracker = epochal.wrappers.MetricTracker(metric)
+    for preds in (PREDS, LABELS):
+        tracker.increment()
+        tracker.update(preds, LABELS)
+    of_all = tracker.compute_all()
+    numbers = of_all.tolist() if isinstance(of_all, Tensor) else of_all["a"].tolist()
+    for _, ax in (tracker.plot(), tracker.plot(of_all)):
+        assert list(lines(ax).values()) == [numbers]
+        assert ax.get_xlabel() == "Step"
+
+
+def test_a_picture_for_each_task():
+    tasks = {"a": MulticlassConfusionMatrix(3), "b": epochal.MetricCollection([MulticlassAccuracy(3)])}
+    metric = epochal.wrappers.MultitaskWrapper(tasks, prefix="val_")
+    metric.update({"a": PREDS, "b": PREDS}, {"a": LABELS, "b": LABELS})
+    for drawn in (metric.plot(), metric.plot(metric.compute(), axes=Figure())):
+        (_, matrix), [(_, accuracy)] = drawn
+        assert matrix.images[0].get_array().tolist() == metric.compute()["val_a"].tolist()
+        assert (matrix.get_title(), accuracy.get_title()) == ("val_a", "MulticlassAccuracy")
+    apart = epochal.wrappers.MultitaskWrapper({"a": MulticlassAccuracy(3)})
+    ((_, ax),) = apart.plot([{"a": torch.tensor(0.5)}, {"a": torch.tensor(0.25)}])
+    assert list(lines(ax).values()) == [[0.5, 0.25]]
+
+
 # --- steps ---------------------------------------------------------------------------------------------------------------
 
 

@@ -18,10 +18,9 @@ from epochal import check
 from epochal.collection import MetricCollection
 from epochal.metric import Metric, all_or_none, leaves, synced
 
-__all__ = ["Inner", "Share", "Wrapper", "joined", "metric_needed", "nested"]
+__all__ = ["Inner", "Share", "Wrapper", "joined", "look_like", "metric_needed", "nested", "parted"]
 
 Inner: TypeAlias = "Metric | MetricCollection"
-LOOKS = ("plot_legend_name", "plot_labels", "plot_lower_bound", "plot_upper_bound")  # of a value, and of what is made of it
 Share: TypeAlias = tuple[Sequence[Any], Mapping[str, Any]]  # positional and keyword arguments
 
 
@@ -45,8 +44,8 @@ class Wrapper(Metric, composite=True):
             for leaf in leaves(module):
                 leaf.__dict__.update(self._options)
         if len(self.inner) == 1 and isinstance(self.inner[0], Metric):
-            for fact in ("is_differentiable", "higher_is_better", *LOOKS):
-                setattr(self, fact, getattr(self.inner[0], fact))
+            self.is_differentiable = self.inner[0].is_differentiable
+            look_like(self, self.inner[0])
 
     # --- what a wrapper defines ------------------------------------------------------------------------------------------
 
@@ -135,6 +134,14 @@ def affix(wrapper: object, name: str, value: Any) -> str:
     return value or ""
 
 
+def look_like(wrapper: Metric, metric: Any) -> None:
+    """What is better, and how it is drawn, of what a wrapper makes of the values of a metric."""
+    if isinstance(metric, Metric):
+        for fact in ("higher_is_better", "plot_legend_name", "plot_labels", "plot_lower_bound", "plot_upper_bound"):
+            setattr(wrapper, fact, getattr(metric, fact))
+        wrapper.plot_title = f"{type(wrapper).__name__}({metric.plot_title or type(metric).__name__})"
+
+
 def joined(values: Sequence[Any]) -> Any:
     """Values of one form as one: tensors stacked, where their shapes are the same, dictionaries key by key; else a list."""
     first = values[0]
@@ -143,6 +150,13 @@ def joined(values: Sequence[Any]) -> Any:
     if isinstance(first, Tensor) and len({value.shape for value in values}) == 1:
         return torch.stack(list(values))
     return list(values)
+
+
+def parted(value: Any) -> list[Any]:
+    """The values that :func:`joined` made one."""
+    if isinstance(value, Mapping):
+        return [dict(zip(value, row, strict=True)) for row in zip(*map(parted, value.values()), strict=True)]
+    return list(value)
 
 
 def nested(value: Any) -> Iterator[Tensor]:

@@ -14,7 +14,7 @@ from epochal import check
 from epochal.metric import Metric, MetricOptions
 from epochal.numeric import wide
 from epochal.results import mapped
-from epochal.wrappers.base import Inner, Share, Wrapper, metric_needed
+from epochal.wrappers.base import Inner, Share, Wrapper, look_like, metric_needed
 from epochal.wrappers.replicates import Copies, Weighted, lengths, replicates
 
 STRATEGIES = ("poisson", "multinomial")
@@ -83,6 +83,7 @@ class BootStrapper(Wrapper, composite=True):
         metric = base_metric.clone()
         metric.reset()
         self.hold(replicates=replicates(metric, num_bootstraps))
+        look_like(self, metric)
 
     @property
     def inner(self) -> Sequence[Inner]:

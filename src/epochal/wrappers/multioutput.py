@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from epochal import check
-from epochal.wrappers.base import Inner, Share, Wrapper, joined, metric_needed
+from epochal.wrappers.base import Inner, Share, Wrapper, joined, look_like, metric_needed
 
 __all__ = ["MultioutputWrapper"]
 
@@ -49,7 +49,8 @@ class MultioutputWrapper(Wrapper, composite=True):
         self.remove_nans, self.squeeze_outputs = remove_nans, squeeze_outputs
         self.hold(metrics=nn.ModuleList(base_metric.clone() for _ in range(num_outputs)))
         self.is_differentiable = getattr(base_metric, "is_differentiable", None)
-        self.higher_is_better = getattr(base_metric, "higher_is_better", None)
+        look_like(self, base_metric)
+        self.plot_legend_name, self.plot_labels = "Output", None
 
     @property
     def inner(self) -> Sequence[Inner]:

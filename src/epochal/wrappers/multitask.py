@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from epochal import check
 from epochal.collection import MetricCollection
+from epochal.plot import each
 from epochal.wrappers.base import Inner, Share, Wrapper, affix, metric_needed
 
 __all__ = ["MultitaskWrapper"]
@@ -88,6 +89,20 @@ class MultitaskWrapper(Wrapper, composite=True):
 
     def keywords(self) -> Sequence[str]:
         return ("task_preds", "task_targets")
+
+    def plot(self, val: Any = None, axes: Any = None) -> list[Any]:  # type: ignore[override]
+        """Draw each task's value, or ``val``: a list of matplotlib's figure and axes for each, or of such lists for collections.
+
+        Args:
+            val: a dictionary as ``compute`` returns it, or a list of them: those of several steps. Default: the current values.
+            axes: axes for each task, or a ``matplotlib.figure.Figure`` which they share. Default: figures of pyplot.
+        """
+        results = self.compute() if val is None else val
+
+        def of(name: str) -> Any:
+            return [step[name] for step in results] if isinstance(results, list) else results[name]
+
+        return each(self, [(self._named(task), metric.plot, of(self._named(task))) for task, metric in self._tasks().items()], axes)
 
     # --- as a dictionary ---------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from epochal import check
 from epochal.metric import WEIGHT, Metric, cleaned, held, leaves
 from epochal.results import copied
 from epochal.states import Snapshot, State
-from epochal.wrappers.base import metric_needed
+from epochal.wrappers.base import look_like, metric_needed
 
 __all__ = ["Running"]
 
@@ -46,7 +46,8 @@ class Running(Metric):
         metric_needed(self, "base_metric", base_metric, collection=False)
         check.whole(self, "window", window, 1)
         self.base_metric, self.window = base_metric, window
-        self.is_differentiable, self.higher_is_better = base_metric.is_differentiable, base_metric.higher_is_better
+        self.is_differentiable = base_metric.is_differentiable
+        look_like(self, base_metric)
         base_metric.reset()
         for index, leaf in enumerate(leaves(base_metric)):
             for name in (*leaf.metric_state, WEIGHT):  # the last: how many updates, and whether float64 was among their data

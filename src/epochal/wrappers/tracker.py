@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from epochal import check
 from epochal.collection import MetricCollection
 from epochal.metric import Metric, all_or_none, synced
-from epochal.wrappers.base import Inner, Wrapper, joined, metric_needed
+from epochal.plot import values
+from epochal.wrappers.base import Inner, Wrapper, joined, look_like, metric_needed, parted
 
 __all__ = ["MetricTracker"]
 
@@ -51,6 +52,7 @@ class MetricTracker(Wrapper, composite=True):
         super().__init__()
         metric_needed(self, "metric", metric)
         self.metric, self.steps = metric, nn.ModuleList()
+        look_like(self, metric)
         metric.reset()
         self.maximize = directions(self, metric, maximize)
 
@@ -120,6 +122,10 @@ class MetricTracker(Wrapper, composite=True):
                 check.fail(self, came, "each needs to be maximized, or each minimized", "Pass one bool for maximize.")
             return self.maximize[names.index(key)]
         return self.maximize[0]
+
+    def plot(self, val: Any = None, ax: Any = None, *, labels: Sequence[str] | None = None) -> Any:
+        """Draw the values of all steps, or ``val``, as :meth:`compute_all` returns them; returns matplotlib's figure and axes."""
+        return values(self, parted(self.compute_all() if val is None else val), ax, labels=labels)
 
     def reset(self) -> None:
         """Empty the current step."""

@@ -43,6 +43,10 @@ class MetricInputTransformer(Wrapper, composite=True):
     def inner(self) -> Sequence[Inner]:
         return [self.wrapped_metric]
 
+    def plot(self, val: Any = None, ax: Any = None, **options: Any) -> Any:
+        """Draw a value as the metric does, with its options."""
+        return self.wrapped_metric.plot(self.compute() if val is None else val, ax, **options)
+
     def transform_pred(self, pred: Any) -> Any:
         """What the metric gets in the place of its first argument."""
         return pred
