@@ -98,7 +98,7 @@ def test_a_missed_row_fails_the_command(monkeypatch, capsys, ours, code):
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(SystemExit, match="there is no speed, but one of aggregation, .*training is needed"):
+    with pytest.raises(SystemExit, match=r"there is no speed, but one of aggregation, .*training is needed"):
         command.main(["speed"])
 
 
