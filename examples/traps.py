@@ -2,13 +2,20 @@
 
     python examples/traps.py
 
-The table in the README is this script's output. torchmetrics is needed for its column (``pip install epochal[bench]``).
+The table in docs/differences.md is this script's output; the README has some of its rows. torchmetrics is needed for its column
+(``pip install epochal[bench]``). Another trap is a function that returns its row, in :data:`TRAPS`.
 """
 
 from __future__ import annotations
 
+import json
+import multiprocessing
+import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +27,7 @@ from torch.utils.data import DistributedSampler, SequentialSampler
 import epochal
 from epochal.training.data import EvaluationShare, Share
 
-Row = tuple[str, float, float, float]
+Row = tuple[str, float, float | None, float | None]  # what, by definition, torchmetrics, Epochal; None: there is no answer
 
 
 def batches(*data: Tensor, sizes: list[int]) -> Iterator[tuple[Tensor, ...]]:
@@ -132,14 +139,140 @@ def a_metric_twice() -> Row:
     return "total + total, of one 3", 6.0, value(torchmetrics.SumMetric()), value(epochal.SumMetric())
 
 
-TRAPS = (mean_of_batch_values, logits_by_batch, padded_ranks, saturation, half_an_update, a_changed_result, a_metric_twice)
+def a_loaded_state() -> Row:
+    """A checkpoint loaded into a metric that has been computed: the cached value outlives the state that it was computed from."""
+
+    def value(library: Any) -> float:
+        saved, metric = library.SumMetric(), library.SumMetric()
+        for each, number in ((saved, 5.0), (metric, 2.0)):
+            each.persistent(True)
+            each.update(torch.tensor(number))
+        metric.compute()
+        metric.load_state_dict(saved.state_dict())
+        return float(metric.compute())
+
+    return "a sum of 5, loaded where 2 was computed", 5.0, value(torchmetrics), value(epochal)
+
+
+def a_merged_state() -> Row:
+    """The same, where the state of another metric is merged."""
+
+    def value(library: Any) -> float:
+        metric, other = library.SumMetric(), library.SumMetric()
+        metric.update(torch.tensor(2.0))
+        other.update(torch.tensor(3.0))
+        metric.compute()
+        metric.merge_state(other)
+        return float(metric.compute())
+
+    return "2, computed, then merged with 3", 5.0, value(torchmetrics), value(epochal)
+
+
+def alike_at_first() -> Row:
+    """Two thresholds that count the same in the first batch: what happens to be equal there is taken for the same for ever."""
+    preds, target = torch.tensor([0.1, 0.9, 0.6, 0.6, 0.6, 0.2]), torch.tensor([0, 1, 0, 0, 0, 0])
+
+    def value(library: Any) -> float:
+        accuracy = library.classification.BinaryAccuracy
+        collection = library.MetricCollection({"at_5": accuracy(), "at_7": accuracy(threshold=0.7)})
+        for p, t in batches(preds, target, sizes=[2, 4]):
+            collection.update(p, t)
+        return float(collection.compute()["at_7"])
+
+    truth = float(accuracy_score(target, preds > 0.7))
+    return "accuracy at threshold 0.7, beside one at 0.5", truth, value(torchmetrics), value(epochal)
+
+
+def loss_of(library: Any) -> Any:
+    """A metric as users write them: the mean of a batch, declared to be averaged over processes."""
+
+    class Loss(library.Metric):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.add_state("loss", torch.tensor(0.0), dist_reduce_fx="mean")
+
+        def update(self, values: Tensor) -> None:
+            self.loss = values.mean()
+
+        def compute(self) -> Tensor:
+            return self.loss
+
+    return Loss()
+
+
+def samples_of(library: Any) -> Any:
+    """Accuracy for each sample, whose rows are joined over processes."""
+    return library.classification.BinaryAccuracy(multidim_average="samplewise")
+
+
+DATA: dict[Callable[[Any], Any], tuple[Tensor, ...]] = {
+    loss_of: (torch.tensor([0.5, 0.7]),),
+    samples_of: (torch.tensor([[1, 0], [1, 1]]), torch.tensor([[1, 1], [1, 1]])),
+}
+
+
+def on_two(rank: int, library: Any, build: Callable[[Any], Any], folder: str) -> None:
+    """One of two processes, of which only the first has data."""
+    with open(os.devnull, "w") as nowhere:  # also what C++ says when it ends a process
+        os.dup2(nowhere.fileno(), 2)
+    limit = timedelta(seconds=20)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2, timeout=limit)
+    metric = build(library)
+    if rank == 0:
+        metric.update(*DATA[build])
+    Path(folder, f"{rank}.json").write_text(json.dumps(float(metric.compute().float().mean())))
+
+
+def without_data(library: Any, build: Callable[[Any], Any]) -> float | None:
+    """The value on two processes; None where they fail."""
+    context = multiprocessing.get_context("fork")
+    with tempfile.TemporaryDirectory() as folder:
+        ranks = [context.Process(target=on_two, args=(rank, library, build, folder)) for rank in range(2)]
+        for process in ranks:
+            process.start()
+        for process in ranks:
+            process.join()
+        answers = [json.loads(found.read_text()) for found in sorted(Path(folder).glob("*.json"))]
+        return float(answers[0]) if len(answers) == 2 and not any(process.exitcode for process in ranks) else None
+
+
+def an_empty_rank() -> Row:
+    """A process without data counts as one with a loss of 0."""
+    values = (without_data(library, loss_of) for library in (torchmetrics, epochal))
+    return "mean loss of 0.6, one of 2 processes without data", 0.6, *values
+
+
+def an_empty_rank_of_rows() -> Row:
+    """A process without data has no rows to tell the type of, and the exchange of int64 breaks down."""
+    values = (without_data(library, samples_of) for library in (torchmetrics, epochal))
+    return "accuracy by samples, one of 2 processes without data", 0.75, *values
+
+
+TRAPS = (
+    mean_of_batch_values,
+    logits_by_batch,
+    padded_ranks,
+    an_empty_rank,
+    an_empty_rank_of_rows,
+    saturation,
+    half_an_update,
+    a_changed_result,
+    a_loaded_state,
+    a_merged_state,
+    alike_at_first,
+    a_metric_twice,
+)
+
+
+def shown(value: float | None) -> str:
+    return "fails" if value is None else f"{value:.4f}".rstrip("0").rstrip(".")
 
 
 def table() -> str:
     lines = ["| what | by definition | torchmetrics | Epochal |", "|---|---|---|---|"]
     for trap in TRAPS:
         what, truth, theirs, ours = trap()
-        cells = [f"{value:.4f}".rstrip("0").rstrip(".") for value in (truth, theirs, ours)]
+        cells = [shown(value) for value in (truth, theirs, ours)]
         lines.append(f"| {what} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
