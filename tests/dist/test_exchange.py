@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import types
 from unittest import mock
 
 import numpy as np
@@ -11,8 +13,10 @@ import torch.distributed as torch_dist
 
 from epochal import dist
 from epochal.aggregation import MeanMetric
+from epochal.collection import MetricCollection
 from epochal.metric import Metric, leaves, synced
 from epochal.packing import pack
+from epochal.training.rank_zero import rank_zero_only
 from tests import toys
 
 # --- the value -----------------------------------------------------------------------------------------------------------
@@ -153,40 +157,44 @@ def test_large_fields_are_reduced(pool):
 # --- cost ----------------------------------------------------------------------------------------------------------------
 
 
-def collectives(rank, size, metrics_of):
-    metrics = metrics_of()
+COLLECTIVES = [
+    name for name in dir(torch_dist)
+    if any(word in name for word in ("gather", "reduce", "broadcast", "barrier", "scatter", "all_to_all", "send", "recv"))
+    and type(vars(torch_dist).get(name)) is types.FunctionType
+]  # fmt: skip
+KINDS = {
+    "small": [toys.Mean, toys.Welford, toys.MyAccuracy, toys.MyPearson, toys.Extremes],
+    "lists": [toys.Median, toys.Kept],
+    "large": [toys.Histogram],
+    "all": [toys.Mean, toys.Welford, toys.Median, toys.MyAccuracy, toys.Histogram, toys.Product],
+}
+
+
+def collectives(rank, size, kind, number):
+    """Which collectives a synchronisation of so many metrics makes; the second rank has no data."""
+    kinds = KINDS[kind]
+    metrics = [kinds[index % len(kinds)]() for index in range(number)]
     for metric in metrics:
-        if rank == 0:
+        if rank != 1:
             metric.update(*toys.TOYS[type(metric)][0][0])
-    with (
-        mock.patch.object(torch_dist, "all_gather", wraps=torch_dist.all_gather) as gather,
-        mock.patch.object(torch_dist, "all_reduce", wraps=torch_dist.all_reduce) as reduce,
-        synced(metrics),
-    ):
-        pass
-    return gather.call_count, reduce.call_count
+    with contextlib.ExitStack() as stack:
+        counted = {
+            name: stack.enter_context(mock.patch.object(torch_dist, name, wraps=getattr(torch_dist, name))) for name in COLLECTIVES
+        }
+        with synced(metrics):
+            pass
+    return {name: call.call_count for name, call in counted.items() if call.call_count}
 
 
-def one():
-    return [toys.Mean()]
-
-
-def ten():
-    return [toys.Mean(), toys.Welford(), toys.Median(), toys.MyAccuracy(), toys.MyPearson()] * 2
-
-
-def hundred():
-    return [cls() for cls in (toys.Mean, toys.Welford, toys.Median, toys.MyAccuracy, toys.MyPearson) for _ in range(20)]
-
-
-def large_ones():
-    return [toys.Histogram() for _ in range(30)]
-
-
-def test_collectives_are_constant(pair):
-    counts = [pair.run(collectives, metrics) for metrics in (one, ten, hundred)]
-    assert counts == [[(1, 0)] * 2] * 3
-    assert pair.run(collectives, large_ones) == [(1, 2)] * 2  # sums of int64 and maxima of float32 in one reduction each
+@pytest.mark.parametrize(
+    ("kind", "reductions"),
+    [("small", {}), ("lists", {}), ("large", {"all_reduce": 2}), ("all", {"all_reduce": 2})],  # sums of int64, maxima of float32
+)
+def test_collectives_are_constant(pair, kind, reductions):
+    """As many for one metric of each class as for a hundred."""
+    for number in (len(KINDS[kind]), 10, 100):
+        for counted in pair.run(collectives, kind, number):
+            assert counted == {"all_gather": 1, **reductions}
 
 
 def a_large_payload(rank, size):
@@ -255,6 +263,29 @@ def test_nobody_waits(pair, cls):
     assert len(values) == 6
     for value in values:
         toys.equal(value, oracle(*toys.joined(batches[:1])))
+
+
+@rank_zero_only
+def on_rank_zero(metric, batch):
+    """All that would wait for the others, if they were to take part."""
+    collection = MetricCollection({"one": toys.Mean(dist_sync_on_step=True), "two": toys.Extremes()})
+    values = [metric.compute(), metric(*batch), collection(*batch)["one"], collection.compute()["one"], (metric + 1).compute() - 1]
+    metric.sync()
+    with metric.sync_context():
+        return [float(value) for value in (*values, metric.compute())]
+
+
+def for_one_rank(rank, size):
+    metric, batch = toys.Mean(dist_sync_on_step=True), (torch.tensor([float(rank), 1.0]),)
+    metric.update(*batch)
+    return on_rank_zero(metric, batch), float(metric.compute())
+
+
+def test_code_for_rank_zero_computes_locally(pair):
+    (values, first), (nothing, second) = pair.run(for_one_rank)
+    assert values == [0.5] * 6
+    assert nothing is None
+    assert first == second == pytest.approx(2 / 3)  # together again: four values of rank 0, two of rank 1
 
 
 def alone_then_together(rank, size):
