@@ -15,7 +15,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from epochal import check
-from epochal.metric import Metric, MetricOptions
+from epochal.metric import WEIGHT, Metric, MetricOptions
 from epochal.numeric import wide
 from epochal.states import State
 
@@ -299,6 +299,10 @@ class Window(Aggregator):
 
     def merge(self, a: State, b: State) -> State:
         return {name: torch.cat([a[name], b[name]])[-self.window :] for name in self.metric_state}
+
+    def unmerge(self, whole: State, part: State) -> State:
+        newer = min(whole[WEIGHT] - part[WEIGHT], self.window)
+        return {name: whole[name][len(whole[name]) - newer :] for name in self.metric_state}
 
     def merge_ranks(self, states: Sequence[State]) -> State:
         def aligned(name: str) -> Tensor:

@@ -242,6 +242,11 @@ class MetricCollection(nn.ModuleDict):
             for metric, other in zip(metrics, others, strict=True):
                 metric.merge_state(other)
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """The states of a file for all members or, if one of them is refused, for none; see :meth:`Metric.load_state_dict`."""
+        with all_or_none(self._all().metrics):
+            return super().load_state_dict(state_dict, strict, assign)
+
     # --- the life around it ------------------------------------------------------------------------------------------------
 
     @property

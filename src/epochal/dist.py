@@ -19,7 +19,7 @@ import functools
 import hashlib
 import pickle
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ import torch.distributed as torch_dist
 from torch import Tensor
 
 from epochal import check
-from epochal.packing import ALIGN, Contents, Form, Packed, pack, unpack
-from epochal.states import Blocks, Slot, Snapshot, State, combine, place
+from epochal.packing import ALIGN, Contents, Form, Held, Packed, pack, unpack
+from epochal.states import Blocks, Loaded, Slot, Snapshot, State, combine, place, separate
 
 if TYPE_CHECKING:
     from epochal.metric import Metric
@@ -123,7 +123,8 @@ def exchange(
     line = _Line.to(holders, group)
     reduced = _reduced_fields(holders)
     ranks = _share(line, holders, reduced)
-    sums = _all_reduce(line, holders, reduced, [rank.large for rank in ranks])
+    again = [_repeats([rank.states[rank.refs[index]][3] for rank in ranks]) for index in range(len(holders))]
+    sums = _all_reduce(line, holders, reduced, [rank.large for rank in ranks], again)
     merged: dict[Any, Snapshot] = {}
     out = []
     for index, (metric, _) in enumerate(holders):
@@ -131,7 +132,8 @@ def exchange(
         key = (entries, type(metric).merge_ranks, type(metric).merge, tuple((s.name, s.reduction) for s in metric._slots.values()))
         if key not in merged:  # metrics that share a statistic share its merge
             states = [rank.states[entry] for rank, entry in zip(ranks, entries, strict=True)]
-            merged[key] = _fold(line, metric, states, {name: sums[index, name] for i, name in reduced if i == index})
+            sums_here = {name: sums[index, name] for i, name in reduced if i == index}
+            merged[key] = _fold(line, metric, states, sums_here, again[index])
         out.append(merged[key])
     return out
 
@@ -139,11 +141,16 @@ def exchange(
 # --- the merge -----------------------------------------------------------------------------------------------------------
 
 
-def _fold(line: _Line, metric: Metric, ranks: Sequence[tuple[State, int, bool]], sums: State) -> Snapshot:
-    """The states of all ranks as one, on the metric's device; ``sums``: the fields that are reduced already."""
-    weights = [updates for _, updates, _ in ranks]
+def _fold(line: _Line, metric: Metric, ranks: Sequence[Held], sums: State, again: Collection[int]) -> Snapshot:
+    """The states of all ranks as one, on the metric's device.
+
+    ``sums``: the fields that are reduced already; ``again``: the ranks of which only what came after loading counts.
+    """
+    weights = [rank[1] for rank in ranks]
     lists = torch.device("cpu") if metric.compute_on_cpu else metric.device
-    states = [{k: place(v, lists if isinstance(v, list) else metric.device) for k, v in state.items()} for state, _, _ in ranks]
+    states = [{k: place(v, lists if isinstance(v, list) else metric.device) for k, v in rank[0].items()} for rank in ranks]
+    for rank in again:
+        states[rank], weights[rank] = _since(metric, states[rank], weights[rank], ranks[rank][3])
     if _merges_by_field(metric):
         state = dict(sums)
         for slot in metric._slots.values():
@@ -151,7 +158,22 @@ def _fold(line: _Line, metric: Metric, ranks: Sequence[tuple[State, int, bool]],
                 state[slot.name] = combine(slot, *_alike(line, metric, slot, [fields[slot.name] for fields in states], weights))
     else:
         state = metric.merge_ranks([{**fields, "_updates": updates} for fields, updates in zip(states, weights, strict=True)])
-    return Snapshot(state, sum(weights), any(double for _, _, double in ranks))
+    return Snapshot(state, sum(weights), any(rank[2] for rank in ranks))
+
+
+def _repeats(loaded: Sequence[Loaded | None]) -> set[int]:
+    """The ranks that loaded a file which a lower rank loaded, too: what was in it counts there."""
+    ids = [part and part.id for part in loaded]
+    return {rank for rank, known in enumerate(ids) if known is not None and known in ids[:rank]}
+
+
+def _since(metric: Metric, state: State, updates: int, loaded: Loaded | None) -> tuple[State, int]:
+    """What a metric accumulated after it was loaded, and over how many updates."""
+    assert loaded is not None
+    if updates == loaded.updates:
+        return {name: metric._slots[name].identity() for name in state}, 0
+    part = {name: place(field, metric.device) for name, field in loaded.state.items()}
+    return metric.unmerge({**state, "_updates": updates}, {**part, "_updates": loaded.updates}), updates - loaded.updates
 
 
 def _merges_by_field(metric: Metric) -> bool:
@@ -209,14 +231,21 @@ def _reduced_fields(holders: Sequence[tuple[Metric, Snapshot]]) -> list[tuple[in
 
 
 def _all_reduce(
-    line: _Line, holders: Sequence[tuple[Metric, Snapshot]], reduced: Sequence[tuple[int, str]], forms: Sequence[Sequence[Form]]
+    line: _Line,
+    holders: Sequence[tuple[Metric, Snapshot]],
+    reduced: Sequence[tuple[int, str]],
+    forms: Sequence[Sequence[Form]],
+    again: Sequence[Collection[int]],
 ) -> dict[tuple[int, str], Tensor]:
     """Large fields, those of one dtype and operation in one collective. ``forms``: what they are on each rank."""
     batches: dict[tuple[Any, torch.dtype], list[tuple[tuple[int, str], Tensor, _Carrier]]] = {}
     for place_of, (index, name) in enumerate(reduced):
         metric, snapshot = holders[index]
         carrier = _Carrier.of(line, metric, metric._slots[name], [rank[place_of] for rank in forms])
-        field = carrier.load(torch.as_tensor(snapshot.state[name]).detach().to(line.device))
+        own = torch.as_tensor(snapshot.state[name]).detach()
+        if snapshot.loaded and torch_dist.get_rank(line.group) in again[index]:
+            own = separate(metric._slots[name], own, snapshot.loaded.state[name], (1, 0))
+        field = carrier.load(own.to(line.device))
         batches.setdefault((carrier.op, field.dtype), []).append(((index, name), field, carrier))
     out: dict[tuple[int, str], Tensor] = {}
     for (op, _), items in batches.items():

@@ -45,14 +45,19 @@ from epochal.results import cast, copied, has_double, mapped, mark
 from epochal.states import (
     REDUCTIONS,
     Blocks,
+    Loaded,
     Reduction,
     Slot,
     Snapshot,
     State,
     combine,
+    extent,
+    kind,
     place,
     real_tensors,
     same_versions,
+    separate,
+    size,
     version,
 )
 
@@ -69,6 +74,7 @@ class MetricOptions(TypedDict, total=False):
     distributed_available_fn: Callable[[], bool] | None  # whether there is anybody to merge with
     sync_on_compute: bool  # False: ``compute`` reads this process alone
     compute_with_cache: bool  # False: ``compute`` reads the state anew each time
+    max_bytes: int | None  # what the lists may hold on this process; an update that would exceed it raises a MemoryError
 
 
 class Metric(Operators, nn.Module):
@@ -101,7 +107,7 @@ class Metric(Operators, nn.Module):
     plot_lower_bound: float | None = None
     plot_upper_bound: float | None = None
     _classic: ClassVar[bool] = False
-    _version = 1  # of the state's schema; kept by ``state_dict`` in its metadata
+    _version = 2  # of the state's schema; kept by ``state_dict`` in its metadata (a plain module, of any library, has 1)
 
     compute_on_cpu: bool
     dist_sync_on_step: bool
@@ -110,6 +116,7 @@ class Metric(Operators, nn.Module):
     distributed_available_fn: Callable[[], bool] | None
     sync_on_compute: bool
     compute_with_cache: bool
+    max_bytes: int | None
     _slots: dict[str, Slot]
     _device: torch.device
     _dtype: torch.dtype | None
@@ -119,6 +126,7 @@ class Metric(Operators, nn.Module):
     _batch: Snapshot | tuple[Any, Any] | None  # the last batch: its statistic, or its arguments where only those are known
     _cache: tuple[Any, Any] | None  # the versions of the state that a value was computed from, and the value
     _held: bool  # whether the state is for now another one than the local
+    _loaded: Loaded | None  # the part of the state that came from a file, perhaps on other ranks, too
     _token: int | None
     _weighs: bool  # whether a field is a mean, which merges by the numbers of updates
     _joins: bool  # whether a field is a list to concatenate
@@ -141,6 +149,7 @@ class Metric(Operators, nn.Module):
             _batch=None,
             _cache=None,
             _held=False,
+            _loaded=None,
             _token=None,
             _weighs=False,
             _joins=False,
@@ -168,6 +177,25 @@ class Metric(Operators, nn.Module):
             return functools.reduce(self.merge, states)
         weights = [state.get(WEIGHT, 1) for state in states]
         return {name: combine(slot, [state[name] for state in states], weights) for name, slot in self._slots.items()}
+
+    def unmerge(self, whole: State, part: State) -> State:
+        """What was merged with ``part`` to ``whole``: a loaded state that several processes hold counts on one of them alone.
+
+        Field by field; of a list, ``part`` knows the length. A metric that overrides :meth:`merge` defines it too, or is loaded on
+        one process only.
+        """
+        weights = whole.get(WEIGHT, 1), part.get(WEIGHT, 0)
+        try:
+            if type(self).merge is not Metric.merge:
+                raise LookupError("its merge is its own")
+            return {k: separate(slot, whole[k], part[k], weights) for k, slot in self._slots.items() if k in whole}
+        except LookupError as field:
+            check.fail(
+                self,
+                f"one file was loaded on several processes and all were updated, and its part cannot be taken out again ({field})",
+                "a state that counts once is needed",
+                "Load it on one process, reset the others; or define unmerge(whole, part).",
+            )
 
     def derive(self, *_: Any, **state: Any) -> dict[str, Any]:
         """What :meth:`value` reads, where that is more than the fields: quantities that several metrics of a statistic share.
@@ -259,12 +287,12 @@ class Metric(Operators, nn.Module):
         if self._classic:
             with real_tensors():
                 state = {k: v.clone() if isinstance(v, Tensor) else copy.copy(v) for k, v in state.items()}
-        return Snapshot(state, self.update_count, self._double)
+        return Snapshot(state, self.update_count, self._double, self._loaded)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot, also one that was merged or came from another process."""
         self._adopt(snapshot.state)
-        self.__dict__.update(_updates=snapshot.updates, _traced=ZERO, _double=snapshot.double, _batch=None)
+        self.__dict__.update(_updates=snapshot.updates, _traced=ZERO, _double=snapshot.double, _loaded=snapshot.loaded, _batch=None)
 
     def reset(self) -> None:
         """Back to the identity: as if nothing had been updated. A state that was merged by :meth:`sync` is gone, too."""
@@ -274,7 +302,7 @@ class Metric(Operators, nn.Module):
             object.__setattr__(self, slot.name, self._own(slot))
         for inner in leaves(self)[1:]:  # whose states its update changes, as the twin for one batch has them new
             inner.reset()
-        self._updates, self._traced, self._double, self._batch, self._cache = 0, ZERO, False, None, None
+        self._updates, self._traced, self._double, self._loaded, self._batch, self._cache = 0, ZERO, False, None, None, None
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
         """Merge what another metric of the same class, or a state of one, has accumulated into this one."""
@@ -394,8 +422,10 @@ class Metric(Operators, nn.Module):
     def after(self, batch: Snapshot) -> Snapshot:
         """The state with a batch merged in. Pure."""
         mine, state = self._state(), batch.state
+        if self.max_bytes is not None:
+            self._limit(mine, state)
         if self.compute_on_cpu:
-            state = {name: place(field, CPU) if self._slots[name].is_list else field for name, field in state.items()}
+            state = {name: self.placed(name, field) for name, field in state.items()}
         if self._weighs:
             mine, state = {**mine, WEIGHT: self._updates + self._traced}, {**state, WEIGHT: batch.updates}
         updates = 0 if is_dynamo_compiling() else self._updates + batch.updates
@@ -415,6 +445,19 @@ class Metric(Operators, nn.Module):
         else:
             put(self, "_updates", after.updates)
             put(self, "_batch", batch)
+
+    def _limit(self, *states: State) -> None:
+        """Raise where the lists of these states together are larger than ``max_bytes``."""
+        lists = [name for name, slot in self._slots.items() if slot.is_list]
+        total = sum(size(state[name]) for state in states for name in lists)
+        if self.max_bytes is not None and total > self.max_bytes:
+            came = f"{', '.join(lists)} would hold {total:,} bytes with this batch"
+            fix = "Compute and reset more often, take a metric whose state does not grow, or raise the limit."
+            raise MemoryError(check.message(self, came, f"max_bytes is {self.max_bytes:,}", fix))
+
+    def placed(self, name: str, field: Any) -> Any:
+        """A field where it belongs: on the metric's device, lists on the CPU if they are to be computed there."""
+        return place(field, CPU if self.compute_on_cpu and self._slots[name].is_list else self._device)
 
     def is_like(self, other: Metric) -> bool:
         """Whether both, of one statistic, hold the same fields, or both none yet: then :meth:`after` is the same for both."""
@@ -491,7 +534,7 @@ class Metric(Operators, nn.Module):
             return value
         token = self._token
         if token is None:
-            token = self.__dict__["_token"] = int.from_bytes(os.urandom(7), "little")
+            token = self.__dict__["_token"] = _random_id()
             _METRICS[token] = self
         if isinstance(value, Tensor):
             value._epochal = (token,)  # type: ignore[attr-defined]  # mark, without a call
@@ -636,12 +679,12 @@ class Metric(Operators, nn.Module):
         if device.type != "meta":
             for name, slot in self._slots.items():
                 self._slots[name] = Slot(name, place(slot.default, device), slot.reduction, slot.persistent)
-        state = {name: place(field, device) for name, field in self._state().items()} if self._device.type != "meta" else None
+        state = None if self._device.type == "meta" else self._state()
         self._device, self._batch, self._cache = device, None, None
         if state is None:
             self.reset()
         else:
-            self._adopt(state)
+            self._adopt({name: self.placed(name, field) for name, field in state.items()})
         return self
 
     def clone(self) -> Self:
@@ -670,32 +713,100 @@ class Metric(Operators, nn.Module):
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        for name, slot in self._slots.items():
-            if slot.persistent:
-                field = getattr(self, name)
-                destination[prefix + name] = list(field) if isinstance(field, list) else field.clone()
+        kept = [name for name, slot in self._slots.items() if slot.persistent]
+        for name in kept:
+            field = getattr(self, name)
+            destination[prefix + name] = list(field) if isinstance(field, list) else field.clone()
         about = getattr(destination, "_metadata", {}).get(prefix[:-1])
-        if about is not None and self._slots:
-            about.update(updates=self.update_count, double=self._double)
+        if about is not None and kept:
+            fields = {name: self._slots[name].declared for name in kept}
+            about.update(updates=self.update_count, double=self._double, fields=fields, snapshot=_random_id())
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Take the persistent states of a file in the place of the own ones; where it raises, these are as they were.
+
+        A file that every process loads counts once when their states are merged, and what each adds to it counts too.
+        """
+        with all_or_none([self]):
+            return super().load_state_dict(state_dict, strict, assign)
 
     def _load_from_state_dict(
-        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, missing_keys: list[str], *rest: Any
+        self,
+        state_dict: Any,
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
     ) -> None:
         wanted = {prefix + name: slot for name, slot in self._slots.items() if slot.persistent}
         found = {slot.name: state_dict.pop(key) for key, slot in wanted.items() if key in state_dict}
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, *rest)
+        super()._load_from_state_dict(  # to which the fields would be unexpected
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        state_dict.update({prefix + name: field for name, field in found.items()})
         missing_keys.extend(key for key, slot in wanted.items() if strict and slot.name not in found)
-        for name, field in found.items():
-            slot = self._slots[name]
-            field = place(field, self._device)
+        if not found:
+            return
+        try:
+            self._check_schema(local_metadata)
+            state = {name: self._loadable(name, field) for name, field in found.items()}
+        except ValueError as error:
+            error_msgs.append(str(error))
+            return
+        self._adopt({**self._state(), **state})
+        self._updates, self._traced = local_metadata.get("updates", 1), ZERO
+        self._double = local_metadata.get("double", False)
+        self._batch = self._cache = self._loaded = None
+        if "snapshot" in local_metadata:
+            part = {name: state.get(name, slot.identity()) for name, slot in self._slots.items()}
+            part = {k: extent(v) if self._slots[k].is_list else v.clone() if self._classic else v for k, v in part.items()}
+            self._loaded = Loaded(local_metadata["snapshot"], self._updates, part)
+
+    def _check_schema(self, about: Mapping[str, Any]) -> None:
+        """Raise unless a saved state is of this release's form, and was declared as the own one is."""
+        version = about.get("version", self._version)
+        if version != self._version:
+            check.fail(
+                self,
+                f"the loaded state has version {version} of the schema",
+                f"{self._version} is needed",
+                "It comes from another library or release: compute its value there.",
+            )
+        for name, declared in about.get("fields", {}).items():
+            own = self._slots[name].declared if name in self._slots else "no such field"
+            if declared != own:
+                came = f"field {name!r} of the loaded state is declared as {declared}"
+                check.fail(self, came, f"here it is {own}", "Build the metric with the arguments that it was saved with.")
+
+    def _loadable(self, name: str, field: Any) -> Any:
+        """A field of a loaded state, on this device and in the dtype that the state is kept in; raises if it is no such field."""
+        slot, came = self._slots[name], f"field {name!r} of the loaded state"
+        if slot.is_list:
+            if not isinstance(field, Tensor | list | tuple):
+                check.fail(self, f"{came} is a {type(field).__name__}", "a list is needed")
+            rows = [field] if isinstance(field, Tensor) else field
             with real_tensors():
-                field = Blocks(field) if slot.reduction == "cat" else list(field) if slot.is_list else field.clone()
-            self._put(name, field)
-            state_dict[prefix + name] = field
-        if found:
-            self._updates, self._traced = local_metadata.get("updates", 1), ZERO
-            self._double = local_metadata.get("double", False)
-            self._batch = self._cache = None
+                return self.placed(name, Blocks(rows) if slot.reduction == "cat" else list(rows))
+        default = slot.default
+        assert isinstance(default, Tensor)
+        if not isinstance(field, Tensor):
+            check.fail(self, f"{came} is a {type(field).__name__}", "a tensor is needed")
+        dtype = torch.promote_types(field.dtype, default.dtype)
+        if kind(dtype) != kind(default.dtype):
+            if not self._classic:  # whose update may have made any other tensor of it
+                check.fail(self, f"{came} has {kind(field.dtype)}", f"{kind(default.dtype)} ({default.dtype}) are needed")
+            dtype = field.dtype
+        if default.numel() and not _fits(default.shape, field.shape):
+            check.fail(
+                self,
+                f"{came} has shape {check.shape(field)}",
+                f"{check.shape(default)} is needed",
+                "Build the metric with the arguments that it was saved with.",
+            )
+        with real_tensors():
+            return self.placed(name, field.to(dtype, copy=True))
 
     def extra_repr(self) -> str:
         arguments = frozenset(inspect.signature(type(self)).parameters)
@@ -715,6 +826,7 @@ OPTIONS: dict[str, Any] = {
     "distributed_available_fn": None,
     "sync_on_compute": True,
     "compute_with_cache": True,
+    "max_bytes": None,
 }
 Parked = list[tuple[Metric, dict[str, Any]]]
 _METRICS: WeakValueDictionary[int, Metric] = WeakValueDictionary()
@@ -756,10 +868,12 @@ def leaves(root: nn.Module) -> list[Metric]:
 
 def park(snapshots: Mapping[Metric, Snapshot]) -> Parked:
     """Let these metrics hold these states, and read them as they are; returns their own for :func:`unpark`."""
-    parked = [(m, {name: m.__dict__[name] for name in (*m._slots, "_updates", "_traced", "_double", "_held")}) for m in snapshots]
+    names = ("_updates", "_traced", "_double", "_loaded", "_held")
+    parked = [(metric, {name: metric.__dict__[name] for name in (*metric._slots, *names)}) for metric in snapshots]
     for metric, snapshot in snapshots.items():
         metric._adopt(snapshot.state)
-        metric.__dict__.update(_updates=snapshot.updates, _traced=ZERO, _double=snapshot.double, _held=True)
+        facts = {"_updates": snapshot.updates, "_double": snapshot.double, "_loaded": snapshot.loaded}
+        metric.__dict__.update(facts, _traced=ZERO, _held=True)
     return parked
 
 
@@ -854,11 +968,13 @@ def _classic_update(update: Callable[..., None]) -> Callable[..., None]:
         try:
             with all_or_none([self]):
                 update(self, *args, **kwargs)
+                if self.max_bytes is not None:
+                    self._limit(self._state())
         except TypeError:
             check.call(self, functools.partial(update, self), args, kwargs)
             raise
         if self.compute_on_cpu:
-            self._adopt({name: place(field, CPU) if self._slots[name].is_list else field for name, field in self._state().items()})
+            self._adopt({name: self.placed(name, field) for name, field in self._state().items()})
         self._updates, self._double = count + 1, self._double or has_double(args, kwargs)
         self._batch = (mapped(Tensor.detach, args), mapped(Tensor.detach, kwargs))
 
@@ -885,6 +1001,16 @@ def cleaned(module: nn.Module) -> nn.Module:
         twin.reset()
         twin.sync_on_compute = False
     return twin
+
+
+def _random_id() -> int:
+    return int.from_bytes(os.urandom(7), "little")
+
+
+def _fits(default: torch.Size, shape: torch.Size) -> bool:
+    """Whether merging with the default would leave this shape: a scalar may have grown to a vector by its updates."""
+    own = tuple(default)
+    return len(shape) >= len(own) and all(a in (1, b) for a, b in zip(own[::-1], tuple(shape)[::-1], strict=False))
 
 
 def _rows(field: Any) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from epochal import check
-from epochal.states import Blocks, Snapshot, State
+from epochal.states import Blocks, Loaded, Snapshot, State
 
 if TYPE_CHECKING:
     from epochal.metric import Metric
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ALIGN = 16  # bytes, for views of any dtype
 
 Form = tuple[torch.dtype, tuple[int, ...]]
+Held = tuple[State, int, bool, Loaded | None]  # as in a Snapshot
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Contents:
     """What one rank held: ``states[refs[i]]`` is the state of metric i; ``large`` the forms of the fields that were left out."""
 
     refs: Sequence[int]
-    states: Sequence[tuple[State, int, bool]]
+    states: Sequence[Held]
     large: Sequence[Form]
 
 
@@ -64,14 +65,16 @@ def pack(holders: Sequence[tuple[Metric, Snapshot]], without: Collection[tuple[i
     states: list[Any] = []
     seen: dict[Any, int] = {}
     for index, (metric, snapshot) in enumerate(holders):
-        key = tuple((name, id(field), (index, name) in skip) for name, field in snapshot.state.items())
+        part = snapshot.loaded
+        key = (id(part), *((name, id(field), (index, name) in skip) for name, field in snapshot.state.items()))
         if key not in seen:
             seen[key] = len(states)
             try:
                 fields = {name: put(field) for name, field in snapshot.state.items() if (index, name) not in skip}
+                base = part and (part.id, part.updates, {name: put(part.state[name]) for name in fields})
             except Exception as error:
                 raise _unsendable(metric, snapshot, error) from error
-            states.append((fields, snapshot.updates, snapshot.double))
+            states.append((fields, snapshot.updates, snapshot.double, base))
         refs.append(seen[key])
     large = [_form(*holders[index], name) for index, name in without]
     try:
@@ -96,8 +99,11 @@ def unpack(contents: bytes, payload: Tensor) -> Contents:
         dtype, shape, offset, count = rest
         return payload[offset : offset + count].view(dtype).view(shape)
 
-    fields = [({name: get(entry) for name, entry in state.items()}, updates, double) for state, updates, double in states]
-    return Contents(refs, fields, large)
+    def all_of(entries: dict[str, Any]) -> State:
+        return {name: get(entry) for name, entry in entries.items()}
+
+    held = [(all_of(state), *facts, base and Loaded(*base[:2], all_of(base[2]))) for state, *facts, base in states]
+    return Contents(refs, held, large)
 
 
 @lru_cache

@@ -7,9 +7,10 @@ the identity of the merge and its reduction. Everything here is pure; only :clas
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -55,6 +56,13 @@ class Slot:
         form = f" {self.default.dtype} {tuple(self.default.shape)}" if isinstance(self.default, Tensor) else ""
         return f"{self.name}: {kind}{form}"
 
+    @property
+    def declared(self) -> str:
+        """What the field is, in words that a file can hold and a later release can compare."""
+        how = self.reduction if isinstance(self.reduction, str | None) else getattr(self.reduction, "__name__", "a function")
+        what = f"{kind(self.default.dtype)} {tuple(self.default.shape)}" if isinstance(self.default, Tensor) else "a list"
+        return f"{what}, {how}"
+
     def identity(self) -> Tensor | list[Any]:
         """A new list, or one tensor for all that ask: measured states are never changed in place, so they may share it."""
         if isinstance(self.default, list):
@@ -70,6 +78,15 @@ class Slot:
         return self.is_list and not field
 
 
+@dataclass(slots=True, frozen=True, eq=False)
+class Loaded:
+    """The part of a state that came from a file: which file, over how many updates, and the fields, of lists the length alone."""
+
+    id: int
+    updates: int
+    state: State
+
+
 @dataclass(slots=True)
 class Snapshot:
     """All that a metric accumulates: its state, over how many updates, and whether float64 input was among them."""
@@ -77,12 +94,13 @@ class Snapshot:
     state: State
     updates: int
     double: bool = False
+    loaded: Loaded | None = None
 
     def detached(self) -> Snapshot:
         """Without the graph of the fields, which would live as long as the state."""
         for field in self.state.values():
             if isinstance(field, list) or (isinstance(field, Tensor) and field.requires_grad):
-                return Snapshot({name: _detached(field) for name, field in self.state.items()}, self.updates, self.double)
+                return replace(self, state={name: _detached(field) for name, field in self.state.items()})
         return self
 
 
@@ -107,16 +125,9 @@ class _Block:
             self.data = torch.empty((rows, *like.shape[1:]), dtype=like.dtype, device=like.device)
         self.used = 0
 
-    def takes(self, chunk: Tensor, end: int) -> bool:
-        """Whether a list whose view ends at row ``end`` may write ``chunk`` behind it: only one successor can."""
-        data = self.data
-        return (
-            self.used == end
-            and chunk.dtype == data.dtype
-            and chunk.device == data.device
-            and chunk.shape[1:] == data.shape[1:]
-            and end + chunk.shape[0] <= data.shape[0]
-        )
+    def room(self, end: int) -> int:
+        """How many rows a list whose view ends at row ``end`` may write behind it: only one successor can."""
+        return self.data.shape[0] - end if self.used == end else 0
 
     def write(self, chunk: Tensor) -> Tensor:
         start, self.used = self.used, self.used + chunk.shape[0]
@@ -127,8 +138,9 @@ class _Block:
 class Blocks(list[Any]):
     """A list of tensors, concatenated as they come: what a "cat" state holds.
 
-    Small chunks are copied together into blocks that grow with the data (by an eighth of it: many tiny tensors would cost four
-    times their content), so the length of the list is *not* the number of chunks; ``torch.cat`` of it is what was appended.
+    Chunks are copied together into blocks that grow with the data (by an eighth of it: many tiny tensors would cost four times
+    their content), so the parts of the list are *not* the chunks; ``torch.cat`` of it is what was appended. Only the last part has
+    room behind it.
     Copies share the blocks: rows that one copy has written are never overwritten by another, so a copy costs a few views.
     """
 
@@ -148,17 +160,41 @@ class Blocks(list[Any]):
             super().append(chunk.detach() if isinstance(chunk, Tensor) else chunk)
             return
         chunk = chunk.detach()
-        if self._open is not None and self and self[-1] is self._open[0]:
-            part, block = self._open
-            if block.takes(chunk, part.shape[0]):
-                self[-1] = block.write(chunk)
-                self._open = self[-1], block
+        if self and _alike(self[-1], chunk):
+            rest = self._fill(chunk)
+            if rest is None:
                 return
-        rows = sum(part.shape[0] for part in self if isinstance(part, Tensor) and part.ndim)
+            chunk = rest
+        self._close()
+        rows = 0
+        for part in reversed(self):
+            if not _alike(part, chunk):
+                break
+            rows += part.shape[0]
         row_bytes = max(1, chunk[:1].numel() * chunk.element_size())
         block = _Block(chunk, max(chunk.shape[0], rows // self.GROWTH, self.SMALLEST // row_bytes))
         super().append(block.write(chunk))
         self._open = self[-1], block
+
+    def _fill(self, chunk: Tensor) -> Tensor | None:
+        """Write into the open block what it has room for; returns the rest, if there is any."""
+        if self._open is not None and self[-1] is self._open[0]:
+            part, block = self._open
+            room = block.room(part.shape[0])
+            if room and chunk.shape[0]:
+                self[-1] = block.write(chunk[:room])
+                self._open = self[-1], block
+                chunk = chunk[room:]
+        return chunk if chunk.shape[0] else None
+
+    def _close(self) -> None:
+        """No room is kept behind a last part that will not go on: another dtype follows, or another copy has written there."""
+        if self._open is not None and self and self[-1] is self._open[0]:
+            part, block = self._open
+            if part.shape[0] < block.data.shape[0]:
+                with real_tensors():
+                    self[-1] = part.clone()
+        self._open = None
 
     def extend(self, chunks: Iterable[Any]) -> None:
         for chunk in list(chunks):
@@ -187,6 +223,17 @@ class Blocks(list[Any]):
 
     def __reduce__(self) -> Any:  # a view would be stored with its whole block
         return type(self), ([part.clone() if isinstance(part, Tensor) else part for part in self],)
+
+
+def _alike(part: Any, chunk: Tensor) -> bool:
+    """Whether both can be rows of one block."""
+    return (
+        isinstance(part, Tensor)
+        and part.ndim == chunk.ndim
+        and part.dtype == chunk.dtype
+        and part.device == chunk.device
+        and part.shape[1:] == chunk.shape[1:]
+    )
 
 
 def parts(field: Any) -> Sequence[Any]:
@@ -270,6 +317,55 @@ def combine(slot: Slot, fields: Sequence[Any], weights: Sequence[Any]) -> Any:
         return functools.reduce(slot.pairwise, fields)
     stacked = torch.stack(list(fields))
     return slot.reduction(stacked) if callable(slot.reduction) else stacked
+
+
+def separate(slot: Slot, whole: Any, part: Any, weights: tuple[Any, Any]) -> Any:
+    """What is left of a field when ``part`` is taken out of it: the inverse of :func:`combine`.
+
+    Of a list, ``part`` is its :func:`extent`; of a maximum what is left may be the whole, since merging it twice changes nothing.
+    Raises LookupError where a reduction has no inverse.
+    """
+    if slot.is_list:
+        return tail(whole, part)
+    if slot.reduction in ("max", "min") or (slot.reduction == "sum" and whole.dtype == torch.bool):
+        return whole
+    if slot.reduction == "sum":
+        return torch.where(whole == part, torch.zeros_like(whole), whole - part)  # two infinities would leave NaN
+    if slot.reduction == "mean":
+        return (whole * weights[0] - part * weights[1]) / (weights[0] - weights[1])
+    raise LookupError(slot.name)
+
+
+def extent(field: Any) -> int:
+    """How long a list field is: in rows where they are concatenated, else in items."""
+    if isinstance(field, Blocks):
+        return sum(part.shape[0] if part.ndim else 1 for part in field)
+    return len(field)
+
+
+def tail(field: Any, start: int) -> Any:
+    """A list field from a place on."""
+    if not isinstance(field, Blocks):
+        return field[start:]
+    rest = Blocks()
+    for part in field:
+        rows = part if part.ndim else part[None]
+        if start < rows.shape[0]:
+            rest.append(rows[start:])
+        start = max(0, start - rows.shape[0])
+    return rest
+
+
+def kind(dtype: torch.dtype) -> str:
+    """What a dtype holds, whatever its width."""
+    if dtype == torch.bool:
+        return "bools"
+    return "complex numbers" if dtype.is_complex else "floats" if dtype.is_floating_point else "integers"
+
+
+def size(field: Any) -> int:
+    """The bytes of a list field's data."""
+    return sum(part.numel() * part.element_size() if isinstance(part, Tensor) else sys.getsizeof(part) for part in parts(field))
 
 
 def place(value: Any, device: torch.device) -> Any:

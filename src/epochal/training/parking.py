@@ -151,7 +151,7 @@ def joined(metric: Any, parts: list[Any]) -> Any:
         return foreign.joined(metric, parts)
     for part in rest:
         state = metric.merge({**first.state, WEIGHT: first.updates}, {**part.state, WEIGHT: part.updates})
-        first = Snapshot(state, first.updates + part.updates, first.double or part.double)
+        first = Snapshot(state, first.updates + part.updates, first.double or part.double, first.loaded)
     return first
 
 
