@@ -70,7 +70,7 @@ class Moments(Metric):
         for prefix in _prefixes(a):
             (n_a, mean_a, m_a), (n_b, mean_b, m_b) = _fields(a, prefix), _fields(b, prefix)
             n, delta = n_a + n_b, mean_b - mean_a
-            share = n_b / n.clamp(min=1)
+            share = n_b.to(delta.dtype) / n.clamp(min=1)  # integers would be divided in float32
             merged |= _named(prefix, n, mean_a + delta * share, m_a + m_b + _outer(delta) * (n_a * share))
         return merged
 
@@ -80,11 +80,9 @@ class Moments(Metric):
         for prefix in _prefixes(whole):
             (n, mean, m), (n_a, mean_a, m_a) = _fields(whole, prefix), _fields(part, prefix)
             n_b = n - n_a
-            delta = (mean - mean_a) * (n / n_b.clamp(min=1))
-            filled = n_b > 0
-            mean_b = torch.where(filled, mean_a + delta, 0.0)
-            m_b = torch.where(filled, m - m_a - _outer(delta) * (n_a * (n_b / n.clamp(min=1))), 0.0)
-            rest |= _named(prefix, n_b, mean_b, m_b)
+            delta, filled = (mean - mean_a) * n / n_b.clamp(min=1), n_b > 0
+            m_b = m - m_a - _outer(delta) * n_b * n_a / n.clamp(min=1)
+            rest |= _named(prefix, n_b, torch.where(filled, mean_a + delta, 0.0), torch.where(filled, m_b, 0.0))
         return rest
 
 

@@ -7,6 +7,7 @@ else (``check.deferred``) at ``compute``.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import math
@@ -22,10 +23,12 @@ from torch import Tensor
 import epochal
 from epochal import check
 from epochal.aggregation import SumMetric
+from epochal.compare import tensors
 from tests.errors.grammar import content, grammatical, refused, same
 from tests.laws.examples import EXAMPLES, Example
 from tests.laws.test_laws import PUBLIC
 
+AGGREGATIONS = ("SumMetric", "MeanMetric", "MaxMetric", "MinMetric", "CatMetric", "RunningMean", "RunningSum")
 IN_ALL_FORMS = ("StatScores", "ExactMatch")
 HUGE = 2**62  # times an even number of classes it is 0 in int64
 NOT_A_LABEL = torch.tensor(math.nan).long()  # what float labels with NaN become
@@ -242,6 +245,61 @@ def test_deferred_faults_of_form_are_found_at_once(example):
     for_each(law, [bad for bad in CASES[str(example)] if not bad.of_values])
 
 
+# --- NaN among the numbers ---------------------------------------------------------------------------------------------------
+
+
+def with_nan(batch: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """The arguments with NaN in one of them."""
+    for index, given in enumerate(batch):
+        nan = spoiled(given, math.nan) if isinstance(given, Tensor) and given.is_floating_point() else math.nan
+        if isinstance(given, Tensor | float) and not (isinstance(given, Tensor) and not given.is_floating_point()):
+            yield (*batch[:index], nan, *batch[index + 1 :])
+
+
+def outcome(metric: Any, *batches: tuple[Any, ...]) -> str:
+    """What becomes of data with NaN: "refused", "said" by a warning, "NaN" in the value, or a number as if nothing had been."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            for batch in batches:
+                metric.update(*batch)
+            value = metric.compute()
+        except ValueError as error:
+            return "refused" if "NaN" in str(error) else str(error)
+    if any("NaN" in str(warning.message) for warning in said):
+        return "said"
+    return "NaN" if any(t.is_floating_point() and t.isnan().any() for t in tensors(value)) else f"a plausible {value}"
+
+
+@pytest.mark.parametrize("deferred", [False, True], ids=["at once", "deferred"])
+@each_example
+def test_nan_gives_no_plausible_number(example, deferred):
+    """By discovery, for every argument of floats: first, last or alone; where values may not be looked at before compute, too."""
+    good = example.batches()
+    if not all(isinstance(given, Tensor | float) for given in good[2]):
+        return
+    broken = []
+    for bad in with_nan(good[2]):
+        for batches in ([bad], [bad, good[0]], [good[0], bad]):
+            with check.deferred() if deferred else contextlib.nullcontext():
+                became = outcome(example.make(), *batches)
+            if became not in ("refused", "said", "NaN"):
+                broken.append(became)
+    assert not broken, "\n".join(broken)
+
+
+@pytest.mark.parametrize("name", AGGREGATIONS)
+def test_aggregations_do_as_nan_strategy_says(name):
+    expected = {"error": "refused", "warn": "said", "disable": "NaN"}
+    numbers = (torch.tensor([1.0, math.nan, 3.0]),)
+    for strategy, outcome_of_it in expected.items():
+        assert outcome(getattr(epochal, name)(nan_strategy=strategy), numbers) == outcome_of_it
+    ignored, replaced = (getattr(epochal, name)(nan_strategy=how) for how in ("ignore", 7.0))
+    for metric, without in ((ignored, torch.tensor([1.0, 3.0])), (replaced, torch.tensor([1.0, 7.0, 3.0]))):
+        metric.update(*numbers)
+        assert same(metric.compute(), getattr(epochal, name)().of(without))
+
+
 # --- ignored values, and validate_args ---------------------------------------------------------------------------------------
 
 IGNORES_NOTHING = [e for e in EXAMPLES_HERE if any(b.of_values for b in CASES[str(e)]) and "ignore_index" not in e.arguments]
@@ -279,8 +337,6 @@ def test_unchecked_values_are_left_out(example):
 
 
 # --- aggregations ------------------------------------------------------------------------------------------------------------
-
-AGGREGATIONS = ("SumMetric", "MeanMetric", "MaxMetric", "MinMetric", "CatMetric", "RunningMean", "RunningSum")
 
 
 @pytest.mark.parametrize("name", AGGREGATIONS)

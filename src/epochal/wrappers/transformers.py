@@ -126,5 +126,5 @@ class BinaryTargetTransformer(MetricInputTransformer, composite=True):
 
     def transform_target(self, target: Any) -> Tensor:
         check.tensors(self, target=target)
-        above: Tensor = target > self.threshold
-        return above.to(target.dtype)
+        above = (target > self.threshold).to(target.dtype)
+        return torch.where(target.isnan(), target, above) if target.is_floating_point() else above  # NaN is not below
