@@ -102,7 +102,7 @@ def unpack(contents: bytes, payload: Tensor) -> Contents:
     def all_of(entries: dict[str, Any]) -> State:
         return {name: get(entry) for name, entry in entries.items()}
 
-    held = [(all_of(state), *facts, base and Loaded(*base[:2], all_of(base[2]))) for state, *facts, base in states]
+    held = [(all_of(state), *facts, base and Loaded(base[0], base[1], all_of(base[2]))) for state, *facts, base in states]
     return Contents(refs, held, large)
 
 

@@ -34,9 +34,9 @@ from torch import Tensor, nn
 
 from epochal import check
 from epochal.compare import difference, dtypes, is_float, mapped, spoil, tensors
-from epochal.metric import Metric, leaves
+from epochal.metric import WEIGHT, Metric, leaves
 from epochal.resplit import Batch, call, chunks, items, join, length, pieces, rebuilt
-from epochal.states import Snapshot
+from epochal.states import Snapshot, extent
 
 __all__ = ["LAWS", "Case", "check_metric", "difference"]
 
@@ -185,6 +185,25 @@ def identity(case: Case) -> None:
     case.same(
         _over_ranks([case.make(), case.fed(case.batches), case.make()]).compute(), expected, "merged with processes without data"
     )
+
+
+def unmerge(case: Case) -> None:
+    """What was merged with a part can be taken out again: several processes may go on from one file, and it counts once."""
+    half = (len(case.batches) + 1) // 2
+    metric = case.fed(case.batches[:half])
+    parts = [leaf.snapshot() for leaf in leaves(metric)]
+    case.feed(metric, case.batches[half:] or case.batches[:1])
+    expected = metric.compute()
+    for leaf, part in zip(leaves(metric), parts, strict=True):
+        whole = leaf.snapshot()
+        lengths = {name: extent(v) if isinstance(v, list) else v for name, v in part.state.items()}
+        try:
+            rest = leaf.unmerge({**whole.state, WEIGHT: whole.updates}, {**lengths, WEIGHT: part.updates})
+        except ValueError:
+            return  # a merge of its own may have no inverse, or none yet
+        again = leaf.merge({**part.state, WEIGHT: part.updates}, {**rest, WEIGHT: whole.updates - part.updates})
+        leaf.restore(Snapshot(again, whole.updates, whole.double))
+    case.same(metric.compute(), expected, "taken out and merged again")
 
 
 # --- the verbs -----------------------------------------------------------------------------------------------------------
@@ -458,6 +477,7 @@ LAWS: dict[str, Callable[[Case], None]] = {
         splits,
         merge_order,
         identity,
+        unmerge,
         forward,
         function,
         compute,

@@ -40,6 +40,11 @@ class StrangeIdentity(Broken):
         self.add_state("count", torch.tensor(3), dist_reduce_fx="sum")
 
 
+class TakesOutTooMuch(Broken):
+    def unmerge(self, whole, part):
+        return super().unmerge(whole, {**part, "count": part["count"] + 1})
+
+
 class ForwardOfAll(Broken):
     def forward(self, *args):
         self.update(*args)
@@ -133,6 +138,7 @@ BROKEN = [
     (ForgetsCount, "splits"),
     (KeepsBatches, "merge_order"),
     (StrangeIdentity, "identity"),
+    (TakesOutTooMuch, "unmerge"),
     (ForwardOfAll, "forward"),
     (ComputeChanges, "compute"),
     (ResetForgets, "reset"),

@@ -65,6 +65,9 @@ class MinMaxMetric(Wrapper, composite=True):
             "least": extremes(torch.fmin, a["least"], b["least"]),
         }
 
+    def unmerge(self, whole: State, part: State) -> State:  # noqa: ARG002  # an extreme counted twice is the same
+        return {name: whole[name] for name in self.metric_state}
+
     def update(self, *args: Any, **kwargs: Any) -> None:
         with all_or_none([self]):
             super().update(*args, **kwargs)

@@ -201,8 +201,13 @@ class Joint(Weighted):
         return self.one_by_one(weights, args, kwargs)
 
     def merge(self, a: State, b: State) -> State:
-        merged = [self.base_metric.merge(x, y) for x, y in zip(self.apart(a), self.apart(b), strict=True)]
-        return {name: torch.stack([self.tensor(state[name]) for state in merged]) for name in self.slots}
+        return self.together([self.base_metric.merge(x, y) for x, y in zip(self.apart(a), self.apart(b), strict=True)])
+
+    def unmerge(self, whole: State, part: State) -> State:
+        return self.together([self.base_metric.unmerge(x, y) for x, y in zip(self.apart(whole), self.apart(part), strict=True)])
+
+    def together(self, replicates: Sequence[State]) -> State:
+        return {name: torch.stack([self.tensor(state[name]) for state in replicates]) for name in self.slots}
 
 
 def product(weights: Tensor, rows: Tensor) -> Tensor:

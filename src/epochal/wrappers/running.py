@@ -82,6 +82,10 @@ class Running(Metric):
     def merge(self, a: State, b: State) -> State:
         return {name: [*a[name], *b[name]][-self.window :] for name in self.metric_state}
 
+    def unmerge(self, whole: State, part: State) -> State:
+        newer = min(whole[WEIGHT] - part[WEIGHT], self.window)
+        return {name: whole[name][len(whole[name]) - newer :] for name in self.metric_state}
+
     def merge_ranks(self, states: Sequence[State]) -> State:
         merged: list[list[tuple[Metric, Snapshot]]] = []
         for ranks in zip(*(self._windows(state) for state in states), strict=True):
