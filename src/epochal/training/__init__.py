@@ -4,7 +4,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["callbacks", "loggers"],
+    submodules=["callbacks", "loggers", "profilers"],
     submod_attrs={
         "callbacks.callback": ["Callback"],
         "combined": ["CombinedLoader"],

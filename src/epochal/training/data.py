@@ -232,3 +232,17 @@ def mover(owner: Any, base: type, device: torch.device) -> Callable[[Any, int], 
         return after(to_device(before(batch, dataloader_idx), device, dataloader_idx), dataloader_idx)
 
     return move
+
+
+def elsewhere(batch: Any, device: torch.device, path: str = "batch") -> list[str]:
+    """The tensors of a batch that are not on the device, by their places in it."""
+    if isinstance(batch, torch.Tensor):
+        return [] if batch.device == device else [f"{path} is on {batch.device}"]
+    parts: Iterable[tuple[str, Any]] = ()
+    if isinstance(batch, Mapping):
+        parts = ((f"{path}[{key!r}]", part) for key, part in batch.items())
+    elif isinstance(batch, list | tuple):
+        parts = ((f"{path}[{index}]", part) for index, part in enumerate(batch))
+    elif hasattr(batch, "__dict__"):
+        parts = ((f"{path}.{name}", part) for name, part in vars(batch).items())
+    return [found for where, part in parts for found in elsewhere(part, device, where)]

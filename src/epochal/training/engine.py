@@ -22,6 +22,7 @@ class Engine(Facts):
     """Places a module, and computes and clips gradients as the strategy and the precision need it."""
 
     global_step: int
+    sync_batchnorm: bool
     optimizers: list[Any]
     raw_optimizers: list[Any]
     optimizer_frequencies: list[int]
@@ -36,6 +37,11 @@ class Engine(Facts):
 
     def _place(self, module: LightningModule) -> None:
         """Put the module on its device, in its wrapper, with its optimizers."""
+        if self.sync_batchnorm and self.world_size > 1:
+            if self.device.type == "cpu":
+                fix = "Leave it out: each process then normalises by its own batch."
+                check.fail("Trainer", "sync_batchnorm is True on CPUs", "torch has it for GPUs alone", fix)
+            torch.nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]  # so it is in torch
         self._wrapped = self.fabric.setup_module(module)
         self.raw_optimizers, self.lr_scheduler_configs, self.optimizer_frequencies = read(module.configure_optimizers())
         self.optimizers = list(self.raw_optimizers)

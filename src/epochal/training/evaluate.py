@@ -13,6 +13,7 @@ from epochal.training.batches import BatchSizes
 from epochal.training.combined import batches_of, each
 from epochal.training.hooks import RULES, Hook, Listeners, overridden, step_call, takes
 from epochal.training.module import LightningModule
+from epochal.training.profilers import timed, timed_batches
 
 if TYPE_CHECKING:
     from epochal.training.trainer import Trainer
@@ -45,8 +46,9 @@ class Evaluation:
         self.on_batch_start = listeners.hook(f"on_{infix}_batch_start", keep)
         self.on_batch_end = listeners.hook(f"on_{infix}_batch_end", keep)
         self.per_loader = [(f"on_{infix}_batch_start", self.on_batch_start), (f"on_{infix}_batch_end", self.on_batch_end)]
-        step = getattr(self.module, f"{infix}_step")
-        self.step = Hook(self.book, f"{infix}_step", [step_call(self.trainer.precise(step), step, len(self.loaders) > 1)])
+        step, profiler = getattr(self.module, f"{infix}_step"), self.trainer.profiler
+        called = timed(profiler, f"[LightningModule]{type(self.module).__name__}", self.trainer.precise(step), f"{infix}_step")
+        self.step = Hook(self.book, f"{infix}_step", [step_call(called, step, len(self.loaders) > 1)])
         self.per_loader.append((f"{infix}_step", self.step))
         self.step_end = Hook(self.book, f"{infix}_step_end", [])
         if hasattr(self.module, f"{infix}_step_end"):
@@ -99,7 +101,8 @@ class Evaluation:
         predictions: list[Any] = []
         sizes = BatchSizes.of(loader)
         stop = None if limit == float("inf") else int(limit)
-        for batch_idx, batch in enumerate(itertools.islice(batches_of(loader), stop) if limit else ()):
+        batches = timed_batches(self.trainer.profiler, f"{self.stage}_next", batches_of(loader)) if limit else ()
+        for batch_idx, batch in enumerate(itertools.islice(batches, stop)):
             if move is not None:
                 batch = move(batch, loader_idx)
             book.begin_batch(batch, batch_idx, sizes)

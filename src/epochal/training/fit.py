@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from epochal.training.combined import batches_of, members
 from epochal.training.evaluate import Evaluation, data_base, legacy_end
 from epochal.training.hooks import Hook, overridden
 from epochal.training.module import LightningModule
+from epochal.training.profilers import timed_batches
 from epochal.training.schedules import Schedules
 from epochal.training.steps import Steps
 
@@ -95,6 +97,7 @@ class Fit:
         self.load()
         if not checks:
             self.load_validation()
+        self.deadline = None if trainer.max_seconds is None else time.monotonic() + trainer.max_seconds
         self.on_train_start()
         trainer.share_stop()
         while not self._finished() and self.limit:
@@ -129,8 +132,9 @@ class Fit:
         self.on_epoch_start()
         book.parking.begin_steps()
         self.outputs, self.began = [], (trainer.global_step, trainer.batches_done)
+        batches = timed_batches(trainer.profiler, "train_next", batches_of(self.loader))
         self.validated = False  # in this epoch
-        for batch_idx, batch, is_last in _with_last(batches_of(self.loader), self.limit):
+        for batch_idx, batch, is_last in _with_last(batches, self.limit):
             trainer.is_last_batch = is_last
             if move is not None:
                 batch = move(batch, 0)
@@ -146,6 +150,8 @@ class Fit:
                 on_batch_end(outputs, batch, batch_idx)
             if self.keeps_outputs:
                 self.outputs.append(_detached(outputs))
+            if self.deadline is not None and time.monotonic() >= self.deadline:
+                trainer.should_stop = True
             if self.among_ranks:
                 self.agree()
             if stepped:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from epochal import check
 from epochal.training.logbook import Logbook, Scope
+from epochal.training.profilers import timed
 
 
 class Rule(NamedTuple):
@@ -89,13 +90,22 @@ class Listeners:
         if callbacks:
             calls = self.of_callbacks(name, self.callbacks)
         if module and overridden(self.module, name, self.module_base):
-            calls.append(getattr(self.module, name))
+            calls.append(self.of_module(name))
         scope = self.book.open_scope(name, stage, RULES[name]) if stage and name in RULES else None
         return Hook(self.book, name, calls, scope)
 
+    def of_module(self, name: str) -> Callable[..., Any]:
+        return timed(self.trainer.profiler, f"[LightningModule]{type(self.module).__name__}", getattr(self.module, name), name)
+
     def of_callbacks(self, name: str, callbacks: Iterable[Any]) -> list[Callable[..., Any]]:
+        profiler = self.trainer.profiler
         return [
-            functools.partial(getattr(callback, name), self.trainer, self.module)
+            timed(
+                profiler,
+                f"[Callback]{type(callback).__name__}",
+                functools.partial(getattr(callback, name), self.trainer, self.module),
+                name,
+            )
             for callback in callbacks
             if overridden(callback, name, self.callback_base)
         ]

@@ -86,6 +86,11 @@ class Logbook:
     def begin_batch(self, batch: Any, batch_idx: int, sizes: BatchSizes | None) -> None:
         self._batch, self._batch_idx, self.sizes, self.size = batch, batch_idx, sizes, None
 
+    @property
+    def batch(self) -> Any:
+        """The batch that the loop is at; None between."""
+        return self._batch
+
     def end_batches(self) -> None:
         self._batch, self.size = None, 1  # hooks outside of a batch weigh one
 

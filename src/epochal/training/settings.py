@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from epochal import check
 from epochal.training import data
 
 NOT_YET: dict[str, tuple[Any, ...]] = {  # the values that mean "off"
-    "max_time": (None,),
-    "barebones": (False,),
-    "profiler": (None,),
-    "sync_batchnorm": (False,),
-    "model_registry": (None,),
     "enable_checkpointing": (None, False),
     "enable_model_summary": (None, False),
 }
 
 
+NOT_HERE = {  # flags that users may type, which mean nothing here but as they are by default
+    "barebones": (False, "a run that logs nothing is logger=False, enable_progress_bar=False, enable_model_summary=False"),
+    "model_registry": (None, "a registry is the work of its own client"),
+}
+DURATION = re.compile(r"(\d+):(\d\d):(\d\d):(\d\d)")
 LEAST = {  # of whole numbers
     "max_epochs": -1,
     "min_epochs": 0,
@@ -31,6 +33,10 @@ LEAST = {  # of whole numbers
     "flush_logs_every_n_steps": 1,
     "reload_dataloaders_every_n_epochs": 0,
 }
+PRECISIONS = [
+    *("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "32", "16", "bf16", "64"),
+    *("transformer-engine", "transformer-engine-float16"),
+]
 LIMITS = (
     "limit_train_batches",
     "limit_val_batches",
@@ -76,6 +82,49 @@ def refuse_unbuilt(flags: Mapping[str, Any]) -> None:
                     "Trainer", f"{name} is {flags[name]!r}", f"it is not built yet and must be {off[-1]!r}", f"Leave {name} out."
                 )
             )
+
+
+def refuse_foreign(flags: Mapping[str, Any]) -> None:
+    """An error that names the flag, where it asks for what belongs to Lightning's platform."""
+    for name, (off, instead) in NOT_HERE.items():
+        if flags[name] != off:
+            check.fail("Trainer", f"{name} is {flags[name]!r}", f"it is not here: {instead}", f"Leave {name} out.")
+
+
+def refuse_unknown_hardware(strategy: Any, accelerator: Any, precision: Any) -> None:
+    """Names that Fabric does not know, with the closest that it does."""
+    from lightning_fabric.accelerators import ACCELERATOR_REGISTRY
+    from lightning_fabric.strategies import STRATEGY_REGISTRY
+
+    known = {
+        "strategy": (strategy, ["auto", *STRATEGY_REGISTRY.available_strategies()]),
+        "accelerator": (accelerator, ["auto", "gpu", *ACCELERATOR_REGISTRY.available_accelerators()]),
+        "precision": (precision, PRECISIONS),
+    }
+    for flag, (value, names) in known.items():
+        if isinstance(value, str) and value not in names:
+            fix = check.closest(value, names)
+            check.fail("Trainer", f"{flag} is {value!r}", f"Fabric knows {', '.join(sorted(names))}", fix)
+
+
+def seconds_of(flag: str, duration: Any) -> float | None:
+    """A duration as users of Lightning write it: "DD:HH:MM:SS", a timedelta, or a dict of its arguments."""
+    if duration is None:
+        return None
+    if isinstance(duration, timedelta):
+        return duration.total_seconds()
+    if isinstance(duration, Mapping):
+        try:
+            return timedelta(**duration).total_seconds()
+        except TypeError as error:
+            fix = f"Pass it like {flag}={{'hours': 1, 'minutes': 30}}."
+            raise TypeError(check.message("Trainer", f"{flag} is {duration!r}", f"Python says: {error}", fix)) from None
+    parts = DURATION.fullmatch(duration) if isinstance(duration, str) else None
+    if parts is None:
+        needed = 'a string "DD:HH:MM:SS", a timedelta or a dict of its arguments is needed'
+        check.fail("Trainer", f"{flag} is {duration!r}", needed)
+    days, hours, minutes, seconds = map(int, parts.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
 
 
 def refuse_unknown(unknown: Mapping[str, Any], known: list[str]) -> None:

@@ -18,6 +18,7 @@ from epochal import check, dist
 from epochal.training import optimizers
 from epochal.training.hooks import indexed, overridden, step_call
 from epochal.training.module import LightningModule
+from epochal.training.profilers import timed
 
 if TYPE_CHECKING:
     from epochal.training.trainer import Trainer
@@ -51,12 +52,14 @@ class Steps:
         self.step_end = hook("training_step_end", "train", callbacks=False)
         old: Any = getattr(module, "training_step_end", None)
         self.step_end.calls = [old] if old is not None else []
-        self.own = {
-            name: indexed(getattr(module, name), now=now) for name, now in OWN.items() if overridden(module, name, LightningModule)
-        }
+        owned = [name for name in OWN if self.trainer.profiler is not None or overridden(module, name, LightningModule)]
+        self.own = {name: self._measured(indexed(getattr(module, name), now=OWN[name]), name) for name in owned}
         if overridden(module, "on_before_optimizer_step", LightningModule):
             ours = indexed(module.on_before_optimizer_step)
             self.on_before_step.calls[-1] = lambda optimizer: ours(self.turn, optimizer)
+
+    def _measured(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
+        return timed(self.trainer.profiler, f"[LightningModule]{type(self.module).__name__}", call, name)
 
     def _read_turns(self) -> None:
         """Which optimizers step on which batches: all of them, or each for its ``frequency`` of batches in turn."""
@@ -69,7 +72,7 @@ class Steps:
                 "training_step does not say which of them a loss is for",
                 "Take optimizer_idx in training_step, or set self.automatic_optimization = False and step them there.",
             )
-        called = trainer.training_call()
+        called = self._measured(trainer.training_call(), "training_step")
         self.cycle = [index for index, count in enumerate(trainer.optimizer_frequencies) for _ in range(count)]
         self.everyone = range(max(1, len(trainer.optimizers)))
         if takes_index:

@@ -17,7 +17,7 @@ from lightning_fabric.strategies.launchers.multiprocessing import _MultiProcessi
 from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from epochal import check
-from epochal.training import data, optimizers, settings
+from epochal.training import data, optimizers, profilers, settings
 from epochal.training.callbacks.callback import Callback
 from epochal.training.callbacks.progress import ProgressBar, TQDMProgressBar
 from epochal.training.combined import each
@@ -96,10 +96,12 @@ class Trainer(Engine):
         flags = {name: value for name, value in locals().items() if name not in ("self", "unknown")}
         settings.refuse_unknown(unknown, sorted(flags))
         settings.refuse_unbuilt(flags)
+        settings.refuse_foreign(flags)
         settings.refuse_out_of_range(flags)
         self.fast_dev_run = int(fast_dev_run)
         self.max_epochs, self.min_epochs, self.max_steps, self.min_steps = max_epochs, min_epochs, max_steps, min_steps
-        if max_epochs is None and max_steps == -1:
+        self.max_seconds = settings.seconds_of("max_time", max_time)
+        if max_epochs is None and max_steps == -1 and max_time is None:
             self.max_epochs = 1000
         self.limit_train_batches, self.limit_val_batches = limit_train_batches, limit_val_batches
         self.limit_test_batches, self.limit_predict_batches = limit_test_batches, limit_predict_batches
@@ -113,10 +115,12 @@ class Trainer(Engine):
         if overfit_batches:
             self.limit_train_batches = self.limit_val_batches = overfit_batches
         self.detect_anomaly, self.deterministic, self.benchmark = detect_anomaly, deterministic, benchmark
+        self.sync_batchnorm, self.profiler = sync_batchnorm, profilers.chosen(profiler)
         self.default_root_dir = os.fspath(default_root_dir) if default_root_dir is not None else os.getcwd()
         self.enable_autolog_hparams = enable_autolog_hparams
         if self.fast_dev_run:
             self._limit_to(self.fast_dev_run)
+        settings.refuse_unknown_hardware(strategy, accelerator, precision)
         self.fabric = Fabric(
             accelerator=accelerator, strategy=strategy, devices=devices, num_nodes=num_nodes, precision=precision, plugins=plugins
         )
@@ -306,6 +310,8 @@ class Trainer(Engine):
         self._agree_on_versions()
         module.attach(self, book)
         self._settle_callbacks(module)
+        if self.profiler is not None:
+            self.profiler.setup(stage=stage, local_rank=self.local_rank, log_dir=self.log_dir)
         warn_of_gone([module, *self.callbacks])
         for owner in (datamodule, module):
             if owner is not None and self.local_rank == 0:
@@ -319,6 +325,8 @@ class Trainer(Engine):
         module.setup(stage)
         module.configure_model()
         if self.deterministic is not None:
+            if self.deterministic:
+                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without which cuBLAS refuses
             torch.use_deterministic_algorithms(bool(self.deterministic), warn_only=self.deterministic == "warn")
         if self.benchmark is not None:
             torch.backends.cudnn.benchmark = self.benchmark
@@ -340,8 +348,15 @@ class Trainer(Engine):
             self._datamodule.teardown(stage)
         self.listeners.hook("teardown", module=False)(stage)
         self._module.teardown(stage)
+        self._report_profile(stage)
         self.logbook.tell("finalize", "success")
         self.stage, self.state = "", "finished"
+
+    def _report_profile(self, stage: str) -> None:
+        if self.profiler is not None:
+            if self.is_global_zero:
+                self.profiler.describe()
+            self.profiler.teardown(stage)
 
     def _failed(self, error: BaseException) -> None:
         if hasattr(self, "listeners"):
@@ -349,6 +364,7 @@ class Trainer(Engine):
             self.listeners.hook("on_exception", module=False)(error)
             if hasattr(self._datamodule, "on_exception"):
                 self._datamodule.on_exception(error)
+            self._report_profile(self.state)
         self.logbook.tell("finalize", "failed")
         self.state = "interrupted"
 
@@ -363,7 +379,17 @@ class Trainer(Engine):
             raise SystemExit(1) from interrupt
         except BaseException as error:
             self._failed(error)
+            self._explain(error)
             raise
+
+    def _explain(self, error: BaseException) -> None:
+        """An error of devices names the part of the batch that is elsewhere, where there is one."""
+        if isinstance(error, RuntimeError) and "device" in str(error):
+            elsewhere = data.elsewhere(self.logbook.batch, self.device)
+            if elsewhere:
+                came, needed = ", ".join(elsewhere[:5]), f"the model is on {self.device}"
+                fix = "Move it in transfer_batch_to_device, or give the batch's class a method to(device)."
+                raise RuntimeError(check.message("Trainer", came, needed, fix)) from error
 
     def _fit(self, module: LightningModule, datamodule: Any, stage: str, train: Any, val: Any) -> None:
         with self._watched():
