@@ -2,5 +2,6 @@
 
 from epochal.training.loggers.csv import CSVLogger
 from epochal.training.loggers.logger import Logger
+from epochal.training.loggers.tensorboard import TensorBoardLogger
 
-__all__ = ["CSVLogger", "Logger"]
+__all__ = ["CSVLogger", "Logger", "TensorBoardLogger"]

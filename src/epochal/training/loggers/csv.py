@@ -13,16 +13,15 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import fsspec
 
-from epochal.training.loggers.logger import Logger
+from epochal.training.loggers.folder import FolderLogger
 
 Row = dict[str, float]
 
 
-class CSVLogger(Logger):
+class CSVLogger(FolderLogger):
     """Rows as ``save_dir/name/version_N/metrics.csv``, on any address that fsspec knows.
 
     ``flush_logs_every_n_steps``: rows that are held at most; they are also written after two seconds and at the end.
@@ -38,38 +37,12 @@ class CSVLogger(Logger):
         prefix: str = "",
         flush_logs_every_n_steps: int = 100,
     ) -> None:
-        self._save_dir, self._name, self._version, self._prefix = os.fspath(save_dir), name or "", version, prefix
+        super().__init__(save_dir, name, version, prefix)
         self.flush_logs_every_n_steps = flush_logs_every_n_steps
         self._held: list[Row] = []
         self._since = 0.0
         self._columns: list[str] | None = None  # of the wide file as it is
         self._late: list[str] = []  # keys that it lacks
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def save_dir(self) -> str:
-        return self._save_dir
-
-    @property
-    def root_dir(self) -> str:
-        return self._join(self._save_dir, self._name) if self._name else self._save_dir
-
-    @property
-    def version(self) -> int | str:
-        """The number of the run: one more than the highest there is."""
-        if self._version is None:
-            self._version = self._next_version()
-        return self._version
-
-    def follow(self, version: int | str | None) -> None:
-        self._version = version
-
-    @property
-    def log_dir(self) -> str:
-        return self._join(self.root_dir, self.version if isinstance(self.version, str) else f"version_{self.version}")
 
     @property
     def path(self) -> str:
@@ -79,20 +52,8 @@ class CSVLogger(Logger):
     def experiment(self) -> CSVLogger:
         return self
 
-    @staticmethod
-    def _join(*parts: str) -> str:
-        return "/".join(part.rstrip("/") for part in parts)
-
-    def _next_version(self) -> int:
-        files, root = fsspec.core.url_to_fs(self.root_dir)
-        if not files.isdir(root):
-            return 0
-        names = [entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in files.ls(root, detail=True)]
-        numbers = [name.removeprefix("version_") for name in names if name.startswith("version_")]
-        return max((int(number) for number in numbers if number.isdigit()), default=-1) + 1
-
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        row = {f"{self._prefix}-{key}" if self._prefix else key: float(value) for key, value in metrics.items()}
+        row = {self._prefixed(key): float(value) for key, value in metrics.items()}
         for key in row:
             if key == "epoch":
                 row[key] = int(row[key])
@@ -102,13 +63,6 @@ class CSVLogger(Logger):
             self._since = now
         if len(self._held) >= self.flush_logs_every_n_steps or now - self._since > self.HOLD:
             self.flush()
-
-    def log_hyperparams(self, params: Any = None, *_: Any, **__: Any) -> None:
-        """Into ``hparams.yaml``, one key a line."""
-        values = params if isinstance(params, Mapping) else vars(params) if params is not None else {}
-        self._make_folder()
-        with fsspec.open(self._join(self.log_dir, "hparams.yaml"), "w") as file:
-            file.writelines(f"{key}: {json.dumps(value, default=str)}\n" for key, value in sorted(values.items()))
 
     def flush(self) -> None:
         """Append the rows that are held."""
@@ -149,10 +103,6 @@ class CSVLogger(Logger):
     def _append(self, name: str, text: str) -> None:
         with fsspec.open(self._join(self.log_dir, name), "a") as file:
             file.write(text)
-
-    def _make_folder(self) -> None:
-        files, path = fsspec.core.url_to_fs(self.log_dir)
-        files.makedirs(path, exist_ok=True)
 
 
 def _ordered(rows: list[Row]) -> list[str]:

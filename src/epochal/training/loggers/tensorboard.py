@@ -1,0 +1,140 @@
+"""TensorBoardLogger: scalars, figures and hyperparameters for TensorBoard."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from epochal import check
+from epochal.training.loggers.folder import FolderLogger, as_dict
+
+
+class TensorBoardLogger(FolderLogger):
+    """Event files in ``save_dir/name/version_N``, or in its ``sub_dir``, on any address that fsspec knows.
+
+    ``log_graph``: also the module's graph, if it has an ``example_input_array``. ``default_hp_metric``: hyperparameters that come
+    without a metric get ``hp_metric=-1``, so that TensorBoard lists the run. ``kwargs`` are those of ``SummaryWriter``.
+    """
+
+    def __init__(
+        self,
+        save_dir: str | os.PathLike[str],
+        name: str | None = "lightning_logs",
+        version: int | str | None = None,
+        log_graph: bool = False,
+        default_hp_metric: bool = True,
+        prefix: str = "",
+        sub_dir: str | os.PathLike[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(save_dir, name, version, prefix)
+        self._log_graph, self._default_hp_metric, self._kwargs = log_graph, default_hp_metric, kwargs
+        self._sub_dir = None if sub_dir is None else os.fspath(sub_dir)
+        self._writer: Any = None
+        self._steps = 0  # of rows that came without one
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_writer": None}  # each process opens its own
+
+    @property
+    def sub_dir(self) -> str | None:
+        return self._sub_dir
+
+    @property
+    def log_dir(self) -> str:
+        folder = super().log_dir
+        return folder if self._sub_dir is None else self._join(folder, os.path.expandvars(os.path.expanduser(self._sub_dir)))
+
+    @property
+    def experiment(self) -> Any:
+        """The ``SummaryWriter``, opened at the first need."""
+        if self._writer is None:
+            self._make_folder()
+            self._writer = _writer_class()(log_dir=self.log_dir, **self._kwargs)
+        return self._writer
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """A scalar for each key; several in one chart for a dict."""
+        if step is None:
+            step = self._steps
+        self._steps = step + 1
+        for key, value in metrics.items():
+            if isinstance(value, Mapping):
+                self.experiment.add_scalars(self._prefixed(key), dict(value), step)
+            else:
+                self.experiment.add_scalar(self._prefixed(key), float(value), step)
+
+    def log_figure(self, name: str, figure: Any, step: int | None = None) -> None:
+        """A matplotlib ``Figure``, as an image; pyplot is not needed, and nothing has to be closed."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.draw()
+        pixels = memoryview(canvas.buffer_rgba())
+        self.experiment.add_image(self._prefixed(name), _array(pixels)[..., :3], step, dataformats="HWC")
+
+    def log_hyperparams(
+        self, params: Any = None, metrics: Mapping[str, Any] | float | None = None, step: int | None = None, *_: Any, **__: Any
+    ) -> None:
+        """Into ``hparams.yaml`` and TensorBoard's table of runs, with the metrics that describe this run there."""
+        super().log_hyperparams(params)
+        if metrics is None:
+            metrics = {"hp_metric": -1} if self._default_hp_metric else {}
+        elif not isinstance(metrics, Mapping):
+            metrics = {"hp_metric": metrics}
+        if not metrics:
+            return
+        from torch.utils.tensorboard import summary
+
+        for key, value in metrics.items():
+            self.experiment.add_scalar(self._prefixed(key), float(value), 0 if step is None else step)
+        table: Any = summary.hparams
+        for part in table(_flat(as_dict(params)), {self._prefixed(key): value for key, value in metrics.items()}):
+            self.experiment.file_writer.add_summary(part)
+
+    def log_graph(self, model: Any, input_array: Any = None) -> None:
+        """The graph of the model, where ``log_graph=True`` asks for it."""
+        example = getattr(model, "example_input_array", None) if input_array is None else input_array
+        if self._log_graph and example is not None:
+            self.experiment.add_graph(model, example)
+
+    def flush(self) -> None:
+        if self._writer is not None:
+            self._writer.flush()
+
+    def save(self) -> None:
+        self.flush()
+
+    def finalize(self, status: str) -> None:  # noqa: ARG002  # the files are the same for both
+        """Close the event file; a row that comes later opens another."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _writer_class() -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ModuleNotFoundError as error:
+        fix = "Install it by: pip install epochal[tensorboard]"
+        text = check.message("TensorBoardLogger", "tensorboard is not installed", "it writes the files", fix)
+        raise ModuleNotFoundError(text) from error
+    return SummaryWriter
+
+
+def _array(pixels: memoryview) -> Any:
+    import numpy as np
+
+    return np.asarray(pixels)
+
+
+def _flat(params: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested names joined by ``/``; what TensorBoard can't hold as text."""
+    out: dict[str, Any] = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping) and value:
+            out.update(_flat(value, f"{before}{key}/"))
+        else:
+            out[f"{before}{key}"] = value if isinstance(value, bool | int | float | str) else str(value)
+    return out

@@ -1,0 +1,121 @@
+"""TensorBoardLogger, read back by TensorBoard's own reader."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from epochal.training.loggers import TensorBoardLogger
+
+
+def read(logger: TensorBoardLogger) -> EventAccumulator:
+    return EventAccumulator(logger.log_dir, size_guidance={"scalars": 0, "images": 0}).Reload()
+
+
+def scalars(logger: TensorBoardLogger, key: str) -> list[tuple[int, float]]:
+    return [(event.step, event.value) for event in read(logger).Scalars(key)]
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_scalars_are_read_back(tmp_path, remote):
+    logger = TensorBoardLogger("memory://boards" if remote else tmp_path, prefix="p")
+    for step in range(3):
+        logger.log_metrics({"loss": 0.5 * step, "epoch": 0}, step * 10)
+    logger.log_metrics({"both": {"a": 1.0, "b": 2.0}})
+    logger.finalize("success")
+    assert scalars(logger, "p-loss") == [(0, 0.0), (10, 0.5), (20, 1.0)]
+    assert scalars(logger, "p-epoch")[-1] == (20, 0.0)
+    logger.log_metrics({"loss": 7.0}, 30)  # another verb of the same run
+    logger.finalize("success")
+    assert scalars(logger, "p-loss")[-1] == (30, 7.0)
+
+
+def test_rows_are_readable_once_saved(tmp_path):
+    logger = TensorBoardLogger(tmp_path)
+    logger.log_metrics({"loss": 1.0}, 4)
+    logger.save()
+    assert scalars(logger, "loss") == [(4, 1.0)]
+    logger.finalize("failed")
+
+
+def test_folders_and_versions(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOMEWHERE", str(tmp_path))
+    for expected in range(2):
+        logger = TensorBoardLogger("$SOMEWHERE", name="x", sub_dir="part")
+        assert (logger.name, logger.version, logger.save_dir, logger.sub_dir) == ("x", expected, "$SOMEWHERE", "part")
+        assert logger.root_dir == str(tmp_path / "x")
+        logger.log_metrics({"a": 1.0}, 0)
+        copy = pickle.loads(pickle.dumps(logger))
+        assert copy.log_dir == logger.log_dir == str(tmp_path / f"x/version_{expected}/part")
+        logger.finalize("success")
+    assert TensorBoardLogger(tmp_path, None, "mine").log_dir == str(tmp_path / "mine")
+
+
+def test_a_figure_becomes_an_image(tmp_path):
+    logger = TensorBoardLogger(tmp_path)
+    figure = Figure(figsize=(2, 1), dpi=50, facecolor=(1.0, 0.0, 0.0))
+    logger.log_figure("matrix", figure, 3)
+    logger.finalize("success")
+    (event,) = read(logger).Images("matrix")
+    assert (event.step, event.width, event.height) == (3, 100, 50)
+    pixels = np.asarray(Image.open(io.BytesIO(event.encoded_image_string)))
+    assert (pixels == [255, 0, 0]).all()
+
+
+def hyperparameters(logger: TensorBoardLogger) -> dict[str, object]:
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    content = read(logger).PluginTagToContent("hparams")
+    started = HParamsPluginData.FromString(content["_hparams_/session_start_info"]).session_start_info.hparams
+    return {key: getattr(value, value.WhichOneof("kind")) for key, value in started.items()}
+
+
+def test_hyperparameters_stand_in_the_table_of_runs(tmp_path):
+    logger = TensorBoardLogger(tmp_path)
+    logger.log_hyperparams({"lr": 0.1, "net": {"width": 3, "act": torch.relu}, "bias": True})
+    logger.finalize("success")
+    found = hyperparameters(logger)
+    assert (found["lr"], found["net/width"], found["bias"]) == (0.1, 3, True)
+    assert "relu" in str(found["net/act"])
+    assert scalars(logger, "hp_metric") == [(0, -1.0)]
+    text = (tmp_path / "lightning_logs/version_0/hparams.yaml").read_text()
+    assert text.startswith('bias: true\nlr: 0.1\nnet: {"width": 3')
+
+
+def test_a_metric_of_the_hyperparameters_is_the_users(tmp_path):
+    logger = TensorBoardLogger(tmp_path, default_hp_metric=False)
+    logger.log_hyperparams({"lr": 0.1})
+    logger.log_metrics({"a": 1.0}, 0)
+    logger.save()
+    assert "hparams" not in read(logger).summary_metadata
+    assert read(logger).Tags()["scalars"] == ["a"]
+    logger.log_hyperparams({"lr": 0.1}, {"best": 0.9}, 5)
+    logger.log_hyperparams({"lr": 0.1}, 0.5)
+    logger.finalize("success")
+    assert hyperparameters(logger) == {"lr": 0.1}
+    assert scalars(logger, "best") == [(5, pytest.approx(0.9))]
+    assert scalars(logger, "hp_metric") == [(0, 0.5)]
+
+
+def test_without_tensorboard_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ModuleNotFoundError, match=r"TensorBoardLogger: .* pip install epochal\[tensorboard\]"):
+        TensorBoardLogger(tmp_path).log_metrics({"a": 1.0}, 0)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the tracer in torch
+def test_a_graph_where_it_is_asked_for(tmp_path):
+    for wanted in (True, False):
+        logger = TensorBoardLogger(tmp_path, version=f"{wanted}", log_graph=wanted)
+        logger.log_graph(torch.nn.Linear(4, 3), torch.zeros(1, 4))
+        logger.log_metrics({"a": 1.0}, 0)
+        logger.finalize("success")
+        assert read(logger).Tags()["graph"] == wanted
