@@ -13,7 +13,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from epochal import check
-from epochal.metric import Metric, all_or_none
+from epochal.metric import Metric, all_or_none, keywords
 from epochal.sharing import Together, Values
 from epochal.states import place
 
@@ -136,11 +136,10 @@ class CompositionalMetric(Metric, composite=True):
             for metric, its in zip(mine, other, strict=True):
                 metric.merge_state(its)
 
-    def keywords(self) -> Collection[str] | None:
-        taken = [metric.keywords() for metric in self.metrics]
-        return None if any(names is None for names in taken) else {name for names in taken for name in names or ()}
-
     # --- the life around it ------------------------------------------------------------------------------------------------
+
+    def keywords(self) -> Collection[str] | None:
+        return keywords(self.metrics)
 
     @property
     def update_count(self) -> int:

@@ -61,7 +61,19 @@ from epochal.states import (
     version,
 )
 
-__all__ = ["Metric", "MetricOptions", "State", "all_or_none", "cleaned", "exchanged", "held", "leaves", "metric_of", "synced"]
+__all__ = [
+    "Metric",
+    "MetricOptions",
+    "State",
+    "all_or_none",
+    "cleaned",
+    "exchanged",
+    "held",
+    "keywords",
+    "leaves",
+    "metric_of",
+    "synced",
+]
 
 
 class MetricOptions(TypedDict, total=False):
@@ -881,6 +893,12 @@ def unpark(parked: Parked) -> None:
     """Give the metrics their own states back."""
     for metric, own in parked:
         metric.__dict__.update(own)
+
+
+def keywords(metrics: Iterable[Metric]) -> Collection[str] | None:
+    """The names of the arguments that any of these takes, in their order; None: one of them may take any."""
+    taken = [metric.keywords() for metric in metrics]
+    return None if any(names is None for names in taken) else dict.fromkeys(name for names in taken for name in names or ())
 
 
 @contextmanager

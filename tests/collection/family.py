@@ -12,6 +12,7 @@ from torch import Tensor
 
 from epochal import check
 from epochal.metric import Metric
+from epochal.wrappers import ClasswiseWrapper, LambdaInputTransformer, MetricTracker, MinMaxMetric, MultioutputWrapper, Running
 
 calls: Counter[str] = Counter()
 
@@ -134,6 +135,34 @@ class Wrapper(Metric):
 
     def compute(self) -> Tensor:
         return 2 * self.inner.compute()
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Two outputs of one."""
+    return torch.stack([x, 2 * x], -1)
+
+
+def negated(x: Tensor) -> Tensor:
+    return -x
+
+
+def tracker(metric: Metric) -> MetricTracker:
+    tracker = MetricTracker(metric, maximize=True)
+    tracker.increment()
+    return tracker
+
+
+def wrapped() -> dict[str, Metric]:
+    """Members that hold others."""
+    return {
+        "classwise": ClasswiseWrapper(Underived()),
+        "extremes": MinMaxMetric(Average()),
+        "negated": LambdaInputTransformer(Own(), negated),
+        "outputs": LambdaInputTransformer(MultioutputWrapper(Average(), 2), doubled, doubled),
+        "running": Running(Total(scale=3.0), window=2),
+        "running_classic": Running(Classic(), window=2),
+        "tracker": tracker(Running(Classic(), window=3)),
+    }
 
 
 def members() -> dict[str, Metric]:

@@ -301,12 +301,14 @@ def follow(value: Any, path: Sequence[Any]) -> Any:
 def expanded(name: str, value: Any, fork: str = "", suffix: str = "") -> dict[str, Any]:
     """A result as keys, ``fork`` and ``suffix`` at their ends.
 
-    A dict gives its own names, a vector one for each element; a matrix or a curve stays whole.
+    A dict gives its own names, in a dict of dicts behind that of the outer; a vector one for each element; a matrix or a curve
+    stays whole.
     """
     if isinstance(value, Mapping):
         out: dict[str, Any] = {}
         for key, item in value.items():
-            out.update(expanded(str(key), item, fork, suffix))
+            before = f"{key}_" if isinstance(item, Mapping) else ""
+            out.update({before + leaf: part for leaf, part in expanded(str(key), item, fork, suffix).items()})
         return out
     if isinstance(value, Tensor) and value.ndim == 1 and value.numel() > 1:
         return {f"{name}{fork}_{i}{suffix}": item for i, item in enumerate(value.unbind())}

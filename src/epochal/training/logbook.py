@@ -171,14 +171,17 @@ class Logbook:
                 )
 
     def _record_leaves(self, scope: Scope, name: str, value: Mapping[str, Any], args: tuple[Any, ...], size: int | None) -> None:
-        """A dict that a metric returned: its own keys, with the name before them only where two would clash."""
+        """A dict that a metric returned: its own keys, with the name before them where two would clash, or in a dict of dicts."""
         for key, item in value.items():
+            if isinstance(item, Mapping):
+                self._record_leaves(scope, str(key), item, args, size)
+                continue
             found = foreign.metric_of(item)
             if found is None:
                 raise TypeError(_message(name, "value is a dict of numbers", ACCEPTED, "Pass it to self.log_dict."))
             other = scope.entries.get(key)
-            clash = isinstance(other, ScalarEntry) or (isinstance(other, MetricEntry) and other.metric is not found[0])
-            self.record(f"{name}_{key}" if clash else key, item, args, size)
+            clash = isinstance(other, ScalarEntry) or (isinstance(other, MetricEntry) and (other.metric, other.path) != found)
+            self.record(f"{name}_{key}" if clash or len(found[1]) > 1 else key, item, args, size)
 
     def where(self, metric: Any) -> str | None:
         return self.parking.name_of(metric)

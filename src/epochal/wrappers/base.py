@@ -16,7 +16,7 @@ from torch import Tensor
 
 from epochal import check
 from epochal.collection import MetricCollection
-from epochal.metric import Metric, all_or_none, leaves, synced
+from epochal.metric import Metric, all_or_none, keywords, leaves, synced
 
 __all__ = ["Inner", "Share", "Wrapper", "joined", "look_like", "metric_needed", "nested", "parted"]
 
@@ -109,8 +109,7 @@ class Wrapper(Metric, composite=True):
         return max((metric.update_count for part in self.inner for metric in leaves(part)), default=0)
 
     def keywords(self) -> Collection[str] | None:
-        taken = [metric.keywords() for part in self.inner for metric in members(part)]
-        return None if any(names is None for names in taken) else {name for names in taken for name in names or ()}
+        return keywords(metric for part in self.inner for metric in members(part))
 
 
 def members(inner: Inner) -> Collection[Metric]:

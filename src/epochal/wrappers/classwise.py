@@ -46,9 +46,8 @@ class ClasswiseWrapper(Wrapper, composite=True):
         if labels is not None and len(set(labels)) < len(labels):
             check.fail(self, f"labels is {list(labels)}", "each class needs a name of its own")
         self.labels = labels
-        named = prefix is not None or postfix is not None
-        self.prefix = affix(self, "prefix", prefix) if named else f"{type(metric).__name__.lower()}_"
-        self.postfix = affix(self, "postfix", postfix)
+        before, self.postfix = affix(self, "prefix", prefix), affix(self, "postfix", postfix)
+        self.prefix = before if before or self.postfix else f"{type(metric).__name__.lower()}_"
         self.hold(metric=metric)
 
     @property

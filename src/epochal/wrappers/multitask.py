@@ -107,7 +107,7 @@ class MultitaskWrapper(Wrapper, composite=True):
     # --- as a dictionary ---------------------------------------------------------------------------------------------------
 
     def keys(self, flatten: bool = True) -> KeysView[str]:
-        """The names of the tasks as results have them; those of a collection's members behind them, unless ``flatten=False``."""
+        """The names of the tasks as results have them; those of a collection's members after theirs, unless ``flatten=False``."""
         return dict(self._entries(flatten)).keys()
 
     def items(self, flatten: bool = True) -> ItemsView[str, Inner]:
@@ -121,7 +121,7 @@ class MultitaskWrapper(Wrapper, composite=True):
     def _entries(self, flatten: bool) -> Iterator[tuple[str, Inner]]:
         for task, metric in self._tasks().items():
             if flatten and isinstance(metric, MetricCollection):
-                yield from ((f"{self._named(task)}_{name}", member) for name, member in metric.items())
+                yield from ((self._named(f"{task}_{name}"), member) for name, member in metric.items())
             else:
                 yield self._named(task), metric
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -61,6 +61,9 @@ class Running(Metric):
             twin.update(*args, **kwargs)  # type: ignore[operator]
             taken = [(leaf, leaf.snapshot()) for leaf in leaves(twin)]
         return self._rows([[(leaf, snapshot)] for leaf, snapshot in taken])
+
+    def keywords(self) -> Collection[str] | None:
+        return self.base_metric.keywords()
 
     def _rows(self, windows: Sequence[Sequence[tuple[Metric, Snapshot]]]) -> State:
         """The state that holds these statistics of each of the metrics."""

@@ -151,7 +151,6 @@ class MetricTracker(Wrapper, composite=True):
         steps = {key[len(prefix) :].split(".")[1] for key in state_dict if key.startswith(f"{prefix}steps.")}
         while self.n_steps < len(steps):  # the steps that were saved; each loads itself next
             self.increment()
-            self.steps[-1].persistent(True)  # type: ignore[operator]
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
