@@ -112,6 +112,7 @@ class Metric(Operators, nn.Module):
     full_state_update: bool | None = None
     order_matters: ClassVar[bool] = False  # not a homomorphism: a window, the last value
     random: ClassVar[bool] = False
+    lasts: ClassVar[bool] = False  # over epochs: the trainer does not begin it anew, logged or not
     refuses: bool = True  # whether nothing is left to verify where a look at values is free: measure itself raises an IndexError
     plot_title: str | None = None  # in pictures; None: the name of the class
     plot_legend_name: str | None = None  # what the entries of a vector are: "Class", "Label"
@@ -952,7 +953,10 @@ def exchanged(
 
 @contextmanager
 def all_or_none(metrics: Iterable[nn.Module]) -> Iterator[None]:
-    """If the block raises, the metrics, and those in them, are as they were before it."""
+    """If the block raises, the metrics, and those in them, are as they were before it; in compiled code it is not looked at."""
+    if is_dynamo_compiling():
+        yield
+        return
     kept = []
     for leaf in {id(leaf): leaf for metric in metrics for leaf in leaves(metric)}.values():
         state = leaf._state()

@@ -8,11 +8,11 @@ the run and is left alone.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
-from epochal.metric import WEIGHT, Metric
+from epochal.metric import WEIGHT, Metric, cleaned
 from epochal.states import Snapshot
 from epochal.training import foreign
 
@@ -45,8 +45,18 @@ class Parking:
         found = {name: module for name, module in self.root.named_modules() if foreign.is_metric(module)}
         self.metrics = {**found, **self.adopted}
         self._names = {id(metric): name for name, metric in self.metrics.items()}
-        for metric in self.metrics.values():
+        self.lasting = {
+            name
+            for root, metric in self.metrics.items()
+            if getattr(metric, "lasts", False)
+            for name in self.metrics
+            if name == root or name.startswith(f"{root}.")
+        }
+        for name, metric in self.metrics.items():
             foreign.remember(metric)
+            for stage in self.stages:
+                if name not in stage.outer:  # came after the stage began
+                    stage.outer[name] = identity(metric)
 
     def name_of(self, metric: Any) -> str | None:
         return self._names.get(id(metric))
@@ -61,6 +71,8 @@ class Parking:
     def names_of_leaves(self, metric: Any, key: str) -> list[str]:
         """The names of the metrics that hold a logged one's state: itself, or those that a formula reads."""
         names = []
+        if any(self.name_of(leaf) is None for leaf in foreign.leaves(metric)):
+            self.refresh()
         for index, leaf in enumerate(foreign.leaves(metric)):
             name = self.name_of(leaf)
             if name is None and isinstance(leaf, Metric) and not leaf.metric_state:
@@ -99,6 +111,7 @@ class Parking:
 
     def end_steps(self) -> None:
         """Updates from here on come from elsewhere: note who was touched."""
+        self.refresh()
         stage = self.stages[-1]
         stage.touched |= {name for name, metric in self.metrics.items() if metric.update_count != stage.counts.get(name, 0)}
 
@@ -106,10 +119,11 @@ class Parking:
         """Set what the steps of one loader put in apart, and begin the next with nothing."""
         self.end_steps()
         stage = self.stages[-1]
-        for name, metric in self.metrics.items():
-            if metric.update_count != stage.counts.get(name, 0):
-                stage.parts[loader, name] = foreign.snapshot(metric)
-                metric.reset()
+        touched = {name: metric for name, metric in self.metrics.items() if metric.update_count != stage.counts.get(name, 0)}
+        for name, metric in touched.items():
+            stage.parts[loader, name] = foreign.snapshot(metric)
+        for metric in touched.values():  # after all were set aside: one resets those inside of it
+            metric.reset()
         self.begin_steps()
 
     def present(self, touched: set[str], fresh: bool) -> None:
@@ -126,11 +140,12 @@ class Parking:
         self.begin_steps()
 
     def close(self, fresh: bool) -> None:
-        """End a stage: what was logged begins anew, or goes back to what it held before; what was not is the user's own."""
+        """End a stage: what was logged begins anew, or goes back to what it held before; what was not, or lasts, is
+        the user's own."""
         stage = self.stages.pop()
         for name in stage.touched:
             metric = self.metrics[name]
-            if name not in self.logged:
+            if name not in self.logged or name in self.lasting:
                 if fresh:
                     foreign.restore(metric, joined(metric, [stage.outer[name], foreign.snapshot(metric)]))
             elif fresh:
@@ -157,6 +172,8 @@ def joined(metric: Any, parts: list[Any]) -> Any:
 
 def identity(metric: Any) -> Any:
     """The state of no data."""
+    if isinstance(metric, Metric):
+        return cast(Metric, cleaned(metric)).snapshot()
     now = foreign.snapshot(metric)
     metric.reset()
     empty = foreign.snapshot(metric)

@@ -72,7 +72,7 @@ class Wrapper(Metric, composite=True):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         shares = self.shares(args, kwargs)
-        with nullcontext() if torch.compiler.is_compiling() else all_or_none([self]):  # a result may fail, too
+        with all_or_none([self]):  # a result may fail, too
             values = [metric(*mine, **named) for metric, (mine, named) in zip(self.inner, shares, strict=True)]
             return self._remember(self.result(values))
 

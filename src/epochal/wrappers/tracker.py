@@ -13,10 +13,12 @@ from epochal import check
 from epochal.collection import MetricCollection
 from epochal.metric import Metric, all_or_none, synced
 from epochal.plot import values
+from epochal.states import Snapshot
 from epochal.wrappers.base import Inner, Wrapper, joined, look_like, metric_needed, parted
 
 __all__ = ["MetricTracker"]
 
+STEPS = "n_steps"
 Best = float | dict[str, Any] | None
 
 
@@ -26,6 +28,8 @@ class MetricTracker(Wrapper, composite=True):
     ``increment()`` begins a step with a new copy of the metric; ``update``, ``forward``, ``compute``, ``of`` and ``reset`` are the
     current step's. ``compute_all()``: the values of all steps, stacked: ``(n_steps, ...)``; of a collection, or another result
     that is a dictionary, an entry for each of its keys.
+
+    In the trainer a step lasts until the next begins: no epoch's end resets it, logged or not.
 
     Over processes, and by ``merge_state``, a step merges with the same step of the others: all of them begin each step.
 
@@ -47,6 +51,7 @@ class MetricTracker(Wrapper, composite=True):
     """
 
     order_matters: ClassVar[bool] = True
+    lasts: ClassVar[bool] = True
 
     def __init__(self, metric: Inner, maximize: bool | Sequence[bool] | None = None) -> None:
         super().__init__()
@@ -126,6 +131,15 @@ class MetricTracker(Wrapper, composite=True):
     def plot(self, val: Any = None, ax: Any = None, *, labels: Sequence[str] | None = None) -> Any:
         """Draw the values of all steps, or ``val``, as :meth:`compute_all` returns them; returns matplotlib's figure and axes."""
         return values(self, parted(self.compute_all() if val is None else val), ax, labels=labels)
+
+    def snapshot(self) -> Snapshot:
+        before = super().snapshot()
+        return Snapshot({**before.state, STEPS: self.n_steps}, before.updates, before.double)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Forget the steps that have begun since; each of the others is restored by itself."""
+        super().restore(snapshot)
+        del self.steps[snapshot.state.get(STEPS, self.n_steps) :]
 
     def reset(self) -> None:
         """Empty the current step."""
