@@ -129,13 +129,18 @@ def exchange(
     out = []
     for index, (metric, _) in enumerate(holders):
         entries = tuple(rank.refs[index] for rank in ranks)
-        key = (entries, type(metric).merge_ranks, type(metric).merge, tuple((s.name, s.reduction) for s in metric._slots.values()))
+        key = entries, _merge_of(metric)
         if key not in merged:  # metrics that share a statistic share its merge
             states = [rank.states[entry] for rank, entry in zip(ranks, entries, strict=True)]
             sums_here = {name: sums[index, name] for i, name in reduced if i == index}
             merged[key] = _fold(line, metric, states, sums_here, again[index])
         out.append(merged[key])
     return out
+
+
+def _merge_of(metric: Metric) -> Any:
+    """What the merge of a state depends on."""
+    return type(metric).merge_ranks, type(metric).merge, tuple([(s.name, s.reduction) for s in metric._slots.values()])
 
 
 # --- the merge -----------------------------------------------------------------------------------------------------------
@@ -147,8 +152,10 @@ def _fold(line: _Line, metric: Metric, ranks: Sequence[Held], sums: State, again
     ``sums``: the fields that are reduced already; ``again``: the ranks of which only what came after loading counts.
     """
     weights = [rank[1] for rank in ranks]
-    lists = torch.device("cpu") if metric.compute_on_cpu else metric.device
-    states = [{k: place(v, lists if isinstance(v, list) else metric.device) for k, v in rank[0].items()} for rank in ranks]
+    states = [rank[0] for rank in ranks]
+    if metric.device != line.device:
+        lists = torch.device("cpu") if metric.compute_on_cpu else metric.device
+        states = [{k: place(v, lists if isinstance(v, list) else metric.device) for k, v in state.items()} for state in states]
     for rank in again:
         states[rank], weights[rank] = _since(metric, states[rank], weights[rank], ranks[rank][3])
     if _merges_by_field(metric):
@@ -190,7 +197,7 @@ def _alike(
 
     A rank without data whose identity has another shape (a scalar that becomes a vector with the first batch) is left out.
     """
-    if slot.is_list:
+    if slot.is_list or all(isinstance(field, Tensor) and field.shape == fields[0].shape for field in fields):
         return fields, weights
     fields = [torch.as_tensor(field, device=metric.device) for field in fields]
     if len({field.shape for field in fields}) > 1 and slot.reduction in POINTWISE:

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 State = dict[str, Any]
 Reduction = str | Callable[..., Any] | None
@@ -212,6 +213,13 @@ class Blocks(list[Any]):
 
     __copy__ = copy
 
+    @classmethod
+    def of(cls, chunks: Iterable[Any]) -> Self:
+        """These very chunks, not copied: for reading; what is appended begins a block of its own."""
+        blocks = cls()
+        list.extend(blocks, chunks)
+        return blocks
+
     def joined(self) -> Tensor:
         """The rows of all chunks as one tensor; of none, an empty one."""
         if len(self) == 1 and self[0].ndim:
@@ -307,7 +315,7 @@ def combine(slot: Slot, fields: Sequence[Any], weights: Sequence[Any]) -> Any:
     if slot.is_list:
         chained = [part for field in fields for part in parts(field)]
         if slot.reduction == "cat":
-            return Blocks(chained)
+            return Blocks.of(chained)
         if callable(slot.reduction):
             return slot.reduction(chained) if chained else chained  # as a list: its parts may differ
         return chained

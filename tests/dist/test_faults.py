@@ -147,7 +147,7 @@ def unmergeable(rank, size, kind):
         ("dtype of a large field", r"is torch.int32 on ranks 0, 2, is torch.uint32 on rank 1, but sum over ranks needs one dtype"),
         ("meta", r"rank 1 failed: Free: its state is on 'meta', but one with values is needed. Call metric.to_empty"),
         ("meta, a large field", r"rank 1 failed: Free: its state is on 'meta'"),
-        ("sparse", r"rank 1 failed: Free: its state cannot be sent \(.*\), but dense tensors are needed"),
+        ("sparse", "rank 1 failed: Free: a state is a tensor of torch.sparse_coo, but dense ones are needed"),
         ("object", r"rank 1 failed: Free: a state holds what pickle refuses"),
         ("reduction", r"^not these$"),
         ("complex maximum", r"is torch.complex64 on ranks 0, 1, 2, but max over ranks needs real numbers"),
