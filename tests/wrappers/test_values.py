@@ -425,3 +425,14 @@ def test_options_reach_the_metrics_inside():
     wrapper = ew.MinMaxMetric(inner, sync_on_compute=False)
     assert (wrapper.sync_on_compute, inner.sync_on_compute, inner.compute_with_cache) == (False, False, True)
     refused(lambda: ew.MinMaxMetric(inner, sync_on_comptue=False), TypeError, "MinMaxMetric", ("Did you mean 'sync_on_compute'?",))
+
+
+def test_what_is_copied_keeps_its_data_to_itself():
+    mean = epochal.MeanMetric()
+    mean.update(5.0)
+    ew.Running(mean).update(1.0)
+    tracker = ew.MetricTracker(mean, maximize=True)
+    tracker.increment()
+    tracker.update(1.0)
+    same([mean.compute(), tracker.compute()], [torch.tensor(5.0), torch.tensor(1.0)])
+    assert set(ew.MetricTracker(mean, maximize=True).keywords()) == {"value", "weight"}

@@ -27,7 +27,7 @@ class Running(Metric):
     the newest updates of all are one, and so on backwards.
 
     Args:
-        base_metric: the metric.
+        base_metric: the metric; it is copied, without its data.
         window: the number of updates, at least 1.
 
     >>> from epochal import MeanSquaredError
@@ -45,11 +45,11 @@ class Running(Metric):
         super().__init__()
         metric_needed(self, "base_metric", base_metric, collection=False)
         check.whole(self, "window", window, 1)
-        self.base_metric, self.window = base_metric, window
+        self.base_metric, self.window = base_metric.clone(), window
         self.is_differentiable = base_metric.is_differentiable
         look_like(self, base_metric)
-        base_metric.reset()
-        for index, leaf in enumerate(leaves(base_metric)):
+        self.base_metric.reset()
+        for index, leaf in enumerate(leaves(self.base_metric)):
             for name in (*leaf.metric_state, WEIGHT):  # the last: how many updates, and whether float64 was among their data
                 self.add_state(f"{name}_{index}", [])
 

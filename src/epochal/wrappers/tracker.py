@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from epochal import check
 from epochal.collection import MetricCollection
-from epochal.metric import Metric, all_or_none, synced
+from epochal.metric import Metric, all_or_none, keywords, synced
 from epochal.plot import values
 from epochal.states import Snapshot
-from epochal.wrappers.base import Inner, Wrapper, joined, look_like, metric_needed, parted
+from epochal.wrappers.base import Inner, Wrapper, joined, look_like, members, metric_needed, parted
 
 __all__ = ["MetricTracker"]
 
@@ -34,7 +34,7 @@ class MetricTracker(Wrapper, composite=True):
     Over processes, and by ``merge_state``, a step merges with the same step of the others: all of them begin each step.
 
     Args:
-        metric: a metric or a collection; each step has a copy.
+        metric: a metric or a collection; each step has a copy, without its data.
         maximize: whether the greatest value is the best; for a collection, a list in the order of its members gives each its own.
             None: what ``higher_is_better`` says.
 
@@ -56,9 +56,9 @@ class MetricTracker(Wrapper, composite=True):
     def __init__(self, metric: Inner, maximize: bool | Sequence[bool] | None = None) -> None:
         super().__init__()
         metric_needed(self, "metric", metric)
-        self.metric, self.steps = metric, nn.ModuleList()
+        self.metric, self.steps = metric.clone(), nn.ModuleList()
+        self.metric.reset()
         look_like(self, metric)
-        metric.reset()
         self.maximize = directions(self, metric, maximize)
 
     @property
@@ -81,8 +81,8 @@ class MetricTracker(Wrapper, composite=True):
         """How many batches the current step holds."""
         return super().update_count if self.n_steps else 0
 
-    def keywords(self) -> Any:
-        return super().keywords() if self.n_steps else None
+    def keywords(self) -> Collection[str] | None:
+        return keywords(members(self.metric))
 
     def compute(self) -> Any:
         (current,) = self.inner
