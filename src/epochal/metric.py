@@ -39,6 +39,7 @@ from torch.compiler import is_dynamo_compiling
 from typing_extensions import Self
 
 from epochal import check, dist
+from epochal.integrations.torchmetrics import recognised_as
 from epochal.operators import Operators
 from epochal.plot import values
 from epochal.results import cast, copied, has_double, mapped, mark
@@ -137,6 +138,7 @@ class Metric(Operators, nn.Module):
     _updates: int
     _traced: Tensor  # 0-d: the updates made in compiled code, where a Python int that grows would recompile each step
     _batch: Snapshot | tuple[Any, Any] | None  # the last batch: its statistic, or its arguments where only those are known
+    _shown: bool  # whether its value was returned by ``forward``
     _cache: tuple[Any, Any] | None  # the versions of the state that a value was computed from, and the value
     _held: bool  # whether the state is for now another one than the local
     _loaded: Loaded | None  # the part of the state that came from a file, perhaps on other ranks, too
@@ -160,6 +162,7 @@ class Metric(Operators, nn.Module):
             _updates=0,
             _traced=ZERO,
             _batch=None,
+            _shown=False,
             _cache=None,
             _held=False,
             _loaded=None,
@@ -355,7 +358,7 @@ class Metric(Operators, nn.Module):
         after = self.after(batch)
         shown = exchanged({self: batch}, on_step=True).get(self, measured) if self.dist_sync_on_step else measured
         value = self.read(self.derived(shown.state), shown.double)
-        self.take(after, batch)
+        self.take(after, batch, shown=True)
         return value
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -395,6 +398,11 @@ class Metric(Operators, nn.Module):
             batch.update(*args, **kwargs)
             return self._remember(batch.compute())
         return None
+
+    @property
+    def _forward_cache(self) -> Any:
+        """Where Lightning's ``self.log`` looks for a step's value: what ``forward`` returned for it; None after ``update``."""
+        return self.batch_value() if any(leaf._shown for leaf in leaves(self)) else None
 
     def fields(self, state: State) -> State:
         """The state as :meth:`derive` and :meth:`value` take it: lists to concatenate are one tensor."""
@@ -444,8 +452,8 @@ class Metric(Operators, nn.Module):
         updates = 0 if is_dynamo_compiling() else self._updates + batch.updates
         return Snapshot(self.merge(mine, state), updates, self._double or batch.double)
 
-    def take(self, after: Snapshot, batch: Snapshot | None) -> None:
-        """The one place where new data enter the state; ``batch`` is what :meth:`batch_value` reads."""
+    def take(self, after: Snapshot, batch: Snapshot | None, shown: bool = False) -> None:
+        """The one place where new data enter the state; ``batch`` is what :meth:`batch_value` reads, ``shown`` by ``forward``."""
         put = object.__setattr__
         if self._held:
             self._refuse()
@@ -458,6 +466,7 @@ class Metric(Operators, nn.Module):
         else:
             put(self, "_updates", after.updates)
             put(self, "_batch", batch)
+            put(self, "_shown", shown)
 
     def _limit(self, *states: State) -> None:
         """Raise where the lists of these states together are larger than ``max_bytes``."""
@@ -635,6 +644,7 @@ class Metric(Operators, nn.Module):
             self._batch = batch._batch
         else:
             self.update(*args, **kwargs)
+        self._shown = True
         return self._remember(value)
 
     def _clean(self) -> Self:
@@ -998,7 +1008,7 @@ def _classic_update(update: Callable[..., None]) -> Callable[..., None]:
         if self.compute_on_cpu:
             self._adopt({name: self.placed(name, field) for name, field in self._state().items()})
         self._updates, self._double = count + 1, self._double or has_double(args, kwargs)
-        self._batch = (mapped(Tensor.detach, args), mapped(Tensor.detach, kwargs))
+        self._batch, self._shown = (mapped(Tensor.detach, args), mapped(Tensor.detach, kwargs)), False
 
     return guarded
 
@@ -1039,3 +1049,6 @@ def _rows(field: Any) -> Tensor:
     if isinstance(field, Tensor):  # as it was measured, with its graph
         return field if field.ndim else field.reshape(1)
     return (field if isinstance(field, Blocks) else Blocks(field)).joined()
+
+
+recognised_as(Metric)

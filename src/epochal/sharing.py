@@ -75,7 +75,7 @@ class Together:
             for metric in self.others:
                 values[id(metric)] = metric(*args, **given(metric))
         for step in steps:
-            step.take()
+            step.take(shown=True)
         return values
 
     def of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Values:
@@ -127,9 +127,9 @@ class Step:
                 states.append((metric, after))
             self.after.append((metric, after))
 
-    def take(self) -> None:
+    def take(self, shown: bool = False) -> None:
         for metric, after in self.after:
-            metric.take(after, self.batch)
+            metric.take(after, self.batch, shown)
 
 
 class Derivations:

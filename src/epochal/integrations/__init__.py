@@ -1,0 +1,1 @@
+"""Epochal inside of other libraries; each module needs the library that it is named after."""
