@@ -1,1 +1,10 @@
-"""Epochal inside of other libraries; each module needs the library that it is named after."""
+"""Epochal inside of other libraries, none of which is imported from here."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "torchmetrics": ["recognised_as"],
+    },
+)
