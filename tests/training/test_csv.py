@@ -45,8 +45,8 @@ def test_rows_are_written_after_a_while(tmp_path, monkeypatch):
 def test_a_late_key_widens_the_file_once_at_save(tmp_path, monkeypatch):
     logger = CSVLogger(tmp_path, flush_logs_every_n_steps=1)
     written = []
-    original = CSVLogger._write_wide
-    monkeypatch.setattr(CSVLogger, "_write_wide", lambda self, rows: (written.append(len(rows)), original(self, rows)))
+    original = CSVLogger._rewrite
+    monkeypatch.setattr(CSVLogger, "_rewrite", lambda self: (original(self), written.append(len(read(self.path)))))
     logger.log_metrics({"a": 1.0}, 0)
     for step in range(1, 5):
         logger.log_metrics({"a": 1.0, f"late{step}": 2.0}, step)
@@ -76,3 +76,40 @@ def test_names_with_commas_are_quoted(tmp_path):
     logger.log_metrics({'a,"b"': 1.0}, 0)
     logger.save()
     assert read(logger.path) == [{'a,"b"': "1.0", "step": "0"}]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_row_costs_the_same_however_many_there_are(tmp_path, monkeypatch, late):
+    logger = CSVLogger(tmp_path, flush_logs_every_n_steps=10)
+    appended, rewritten = [], []
+    append, rewrite = CSVLogger._append, CSVLogger._rewrite
+    monkeypatch.setattr(CSVLogger, "_append", lambda *args: (appended.append(len(args[2])), append(*args)))
+    monkeypatch.setattr(CSVLogger, "_rewrite", lambda self: (rewritten.append(1), rewrite(self)))
+    costs = []
+    for epoch in range(6):
+        appended.clear()
+        for i in range(100):
+            row = {"a": 1.5, "late": 1.0} if late and (epoch, i) >= (2, 50) else {"a": 1.5}
+            logger.log_metrics(row, 1000 + epoch * 100 + i)
+        logger.save()
+        costs.append(sum(appended))
+    assert costs[5] == (100 * len('{"a": 1.5, "late": 1.0, "step": 1500}\n' + "1.5,1.0,1500\n") if late else costs[1])
+    assert len(rewritten) == 1 + late
+    assert len(read(logger.path)) == 600
+
+
+def test_a_run_that_goes_on_in_its_folder_keeps_its_rows(tmp_path):
+    first = CSVLogger(tmp_path, version=0)
+    for step in range(3):
+        first.log_metrics({"a": 1.0}, step)
+    first.save()
+    with open(tmp_path / "lightning_logs/version_0/metrics.jsonl", "a") as file:
+        file.write('{"a": 1.0, "st')  # where a killed process was
+    second = CSVLogger(tmp_path, version=0)
+    second.log_metrics({"b": 2.0}, 3)
+    second.finalize("success")
+    second.log_metrics({"b": 3.0}, 4)
+    second.save()
+    rows = read(second.path)
+    assert [row["step"] for row in rows] == ["0", "1", "2", "3", "4"]
+    assert [row["b"] for row in rows] == ["", "", "", "2.0", "3.0"]

@@ -22,6 +22,7 @@ from epochal.training.batches import BatchSizes, batch_size_of
 from epochal.training.callers import method_of
 from epochal.training.entries import ACCEPTED, NAMES, Entry, MetricEntry, ScalarEntry, follow
 from epochal.training.history import History
+from epochal.training.loggers.writer import Writer
 from epochal.training.parking import Parking, Place, joined
 from epochal.training.ranks import Ranks, Table
 from epochal.training.readings import as_tensor, floats, is_scalar, settle
@@ -51,7 +52,7 @@ class Logbook:
         self.silent = False  # the sanity check
         self.defers = False  # treat the CPU as a device that must not be waited for
         self.closing = ""  # the stage whose epoch-end hooks run
-        self.loggers: list[Any] = []
+        self.writer = Writer()
         self.unmerged: dict[tuple[str, int | None, str], ScalarEntry] = {}  # step values of this batch that ranks merge
         self.history = History()
         self.ranks = Ranks(self.parking)
@@ -229,17 +230,24 @@ class Logbook:
             if isinstance(entry, ScalarEntry):
                 entry.stamp(entry.result(folded))
 
+    @property
+    def loggers(self) -> list[Any]:
+        """Those that still write."""
+        return self.writer.loggers
+
+    @loggers.setter
+    def loggers(self, loggers: Iterable[Any]) -> None:
+        self.open_loggers(loggers)
+
+    def open_loggers(self, loggers: Iterable[Any], flush_every: int = 100) -> None:
+        """Write to these from now on; ``flush_every``: rows that are held at most."""
+        self.writer.drain()
+        self.writer = Writer(loggers, flush_every)
+        self.writer.open()
+
     def tell(self, verb: str, *args: Any, **kwargs: Any) -> None:
-        """Call a method of each logger. One that fails is left out from then on, with a warning: the run is worth more."""
-        for logger in list(self.loggers):
-            try:
-                getattr(logger, verb)(*args, **kwargs)
-            except Exception as error:  # whatever its own code, a disk or a network does
-                self.loggers.remove(logger)
-                name = type(logger).__name__
-                came = f"{verb} failed with {type(error).__name__}: {error}"
-                fix = "The run goes on; pass a default_root_dir that can be written, or logger=False."
-                warnings.warn(check.message(name, came, "nothing more is logged there", fix), RuntimeWarning, stacklevel=2)
+        """Call a method of each logger, in order, off this thread."""
+        self.writer.send(verb, *args, **kwargs)
 
     def _send(self, row: Mapping[str, Any], step: int, extra: Mapping[str, int]) -> None:
         if self.silent or not row:
@@ -258,6 +266,7 @@ class Logbook:
         self.parking.open(fresh)
         self.results: dict[int | None, dict[str, Any]] = {}
         self._row: dict[str, Any] = {}
+        self._pictures: dict[str, tuple[Any, Any]] = {}  # results that are no numbers, with their metrics
         if not self.silent:
             return
         for entry in self._entries(stage):
@@ -305,7 +314,10 @@ class Logbook:
         self.closing = ""
         row = {key: value for key, value in self._row.items() if is_scalar(value)}
         self._send(row, step, {"epoch": self.epoch})
-        self._row = {}
+        for key, (metric, value) in self._pictures.items():
+            if not self.silent and key in self._row:
+                self.writer.send_picture(key, metric, value, step)
+        self._row, self._pictures = {}, {}
         for entry in self._entries(stage):
             entry.reset()
         self._merged = {}
@@ -420,6 +432,8 @@ class Logbook:
         self._fresh[key] = self.epoch
         if entry.to_logger:
             row[key] = item
+            if isinstance(entry, MetricEntry) and not is_scalar(item):
+                self._pictures[key] = (entry.metric, item)
         if not is_scalar(item):
             return
         self.results.setdefault(entry.scope.loader, {})[key] = item

@@ -124,6 +124,7 @@ class Trainer(Engine):
         self.fabric = Fabric(
             accelerator=accelerator, strategy=strategy, devices=devices, num_nodes=num_nodes, precision=precision, plugins=plugins
         )
+        self.flush_logs_every_n_steps = flush_logs_every_n_steps
         self.loggers = self._choose_loggers(logger, flush_logs_every_n_steps)
         self.callbacks = self._choose_callbacks(callbacks, enable_progress_bar)
         self.stage = ""
@@ -306,8 +307,8 @@ class Trainer(Engine):
         book.clear()
         book.scopes.clear()
         book.epoch = self.current_epoch
-        book.loggers = list(self.loggers) if self.is_global_zero else []
         self._agree_on_versions()
+        book.open_loggers(self.loggers if self.is_global_zero else [], self.flush_logs_every_n_steps)
         module.attach(self, book)
         self._settle_callbacks(module)
         if self.profiler is not None:
@@ -485,6 +486,7 @@ class Trainer(Engine):
         merged = {name: value for part in parts for name, value in part.items()}
         if merged and self.enable_autolog_hparams:
             self.logbook.tell("log_hyperparams", merged)
+        self.logbook.writer.now("log_graph", self._module)
 
 
 def _in_process(fabric: Fabric, trainer: Trainer, verb: str, *rest: Any) -> bytes:  # noqa: ARG001  # Fabric's signature

@@ -11,8 +11,10 @@ import csv
 import io
 import json
 import os
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import fsspec
 
@@ -42,7 +44,14 @@ class CSVLogger(FolderLogger):
         self._held: list[Row] = []
         self._since = 0.0
         self._columns: list[str] | None = None  # of the wide file as it is
-        self._late: list[str] = []  # keys that it lacks
+        self._late: dict[str, None] = {}  # keys that it lacks
+        self._lock = threading.RLock()  # rows come from the training thread, too, where a user writes some
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.RLock())
 
     @property
     def path(self) -> str:
@@ -57,56 +66,74 @@ class CSVLogger(FolderLogger):
         for key in row:
             if key == "epoch":
                 row[key] = int(row[key])
-        self._held.append({**row, "step": len(self._held) if step is None else step})
-        now = time.monotonic()
-        if len(self._held) == 1:
-            self._since = now
-        if len(self._held) >= self.flush_logs_every_n_steps or now - self._since > self.HOLD:
-            self.flush()
+        with self._lock:
+            self._held.append({**row, "step": len(self._held) if step is None else step})
+            now = time.monotonic()
+            if len(self._held) == 1:
+                self._since = now
+            if len(self._held) >= self.flush_logs_every_n_steps or now - self._since > self.HOLD:
+                self.flush()
 
     def flush(self) -> None:
         """Append the rows that are held."""
-        if not self._held:
-            return
-        rows, self._held = self._held, []
-        self._make_folder()
-        self._append("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        if self._columns is None:
-            self._columns = _ordered(rows)
-            self._write_wide(rows)
-            return
-        known = set(self._columns)
-        self._late += [key for row in rows for key in row if key not in known]
-        if self._late:
-            return  # until the epoch's end the journal alone has them
-        self._append("metrics.csv", _as_csv(rows, self._columns))
+        with self._lock:
+            if not self._held:
+                return
+            if self._columns is None:
+                self._open()
+            rows, self._held = self._held, []
+            self._append("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+            if not self._columns:
+                self._late.update(dict.fromkeys(key for row in rows for key in row))
+                self._rewrite()
+                return
+            known = set(self._columns)
+            self._late.update(dict.fromkeys(key for row in rows for key in row if key not in known))
+            if not self._late:  # else the journal alone has them until the epoch's end
+                self._append("metrics.csv", _as_csv(rows, self._columns))
 
     def save(self) -> None:
         """Write all, and the wide file anew if keys came late."""
-        self.flush()
-        if self._late:
-            self._rewrite()
+        with self._lock:
+            self.flush()
+            if self._late:
+                self._rewrite()
+
+    def _open(self) -> None:
+        """A run that goes on in its old folder keeps the rows that it has, less one that a killed process left half written."""
+        files, folder = fsspec.core.url_to_fs(self.log_dir)
+        files.makedirs(folder, exist_ok=True)
+        self._columns, journal = [], self._join(folder, "metrics.jsonl")
+        if not files.exists(journal):
+            return
+        for row in self._journal():
+            self._late.update(dict.fromkeys(row))
+        with files.open(journal + ".new", "w") as file:
+            file.writelines(json.dumps(row) + "\n" for row in self._journal())
+        files.mv(journal + ".new", journal)
+
+    def _journal(self) -> Iterator[Row]:
+        """Its rows, one at a time."""
+        with fsspec.open(self._join(self.log_dir, "metrics.jsonl"), "r") as file:
+            for line in file:
+                if line.endswith("\n"):
+                    yield json.loads(line)
 
     def _rewrite(self) -> None:
-        with fsspec.open(self._join(self.log_dir, "metrics.jsonl"), "r") as file:
-            rows = [json.loads(line) for line in file]
-        self._columns, self._late = _ordered(rows), []
-        self._write_wide(rows)
-
-    def _write_wide(self, rows: list[Row]) -> None:
-        assert self._columns is not None
+        """The wide file anew, with the late keys."""
+        self._columns, self._late = sorted({*(self._columns or ()), *self._late}), {}
         files, path = fsspec.core.url_to_fs(self.path)
         with files.open(path + ".new", "w") as file:
-            file.write(",".join(_quoted(self._columns)) + "\n" + _as_csv(rows, self._columns))
+            file.write(",".join(_quoted(self._columns)) + "\n")
+            table = csv.DictWriter(file, self._columns, restval="", lineterminator="\n")
+            table.writerows(self._journal())
         files.mv(path + ".new", path)
 
     def _append(self, name: str, text: str) -> None:
-        with fsspec.open(self._join(self.log_dir, name), "a") as file:
-            file.write(text)
-
-
-def _ordered(rows: list[Row]) -> list[str]:
-    return sorted({key for row in rows for key in row})
+        """In one piece, so that a process that is killed leaves whole lines."""
+        files, path = fsspec.core.url_to_fs(self._join(self.log_dir, name))
+        with files.open(path, "ab") as file:
+            file.write(text.encode())
 
 
 def _quoted(cells: list[str]) -> list[str]:

@@ -42,8 +42,12 @@ class Logger:
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """What the run was started with."""
 
+    def flush(self) -> None:
+        """Write the rows that are held."""
+        self.save()
+
     def save(self) -> None:
-        """Write what is held."""
+        """An epoch is over: write what is held."""
 
     def finalize(self, status: str) -> None:  # noqa: ARG002  # "success" or "failed"
         """The run is over."""

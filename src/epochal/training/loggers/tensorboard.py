@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,7 +98,11 @@ class TensorBoardLogger(FolderLogger):
         """The graph of the model, where ``log_graph=True`` asks for it."""
         example = getattr(model, "example_input_array", None) if input_array is None else input_array
         if self._log_graph and example is not None:
-            self.experiment.add_graph(model, example)
+            try:
+                self.experiment.add_graph(model, example)
+            except Exception as error:  # torch's tracer takes few modules; the rows are worth more
+                came = f"the graph failed with {type(error).__name__}: {error}"
+                warnings.warn(check.message("TensorBoardLogger", came, "it is left out", "Pass log_graph=False."), stacklevel=2)
 
     def flush(self) -> None:
         if self._writer is not None:

@@ -1,0 +1,148 @@
+"""Writing off the training thread: one thread calls the loggers, in the order in which the calls came."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from epochal import check
+from epochal.metric import Metric
+
+Call = tuple[str, tuple[Any, ...], dict[str, Any]]
+
+
+class Writer:
+    """Holds rows until enough are held or two seconds have passed; any other call goes out at once, with the rows before it.
+
+    A logger that fails is left out from then on, with a warning: the run is worth more.
+    """
+
+    HOLD = 2.0  # seconds
+    LONGEST = 10_000  # calls that wait for a slow logger; then the run waits for it
+
+    def __init__(self, loggers: Iterable[Any] = (), flush_every: int = 100) -> None:
+        self.loggers = list(loggers)
+        self.flush_every = min(
+            [flush_every, *(getattr(logger, "flush_logs_every_n_steps", flush_every) for logger in self.loggers)]
+        )
+        self._calls: deque[Call | None] = deque()  # None: the thread ends
+        self._due = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failures: deque[tuple[str, str]] = deque()  # a logger's name, and what came; told on the training thread
+        self._draws = True
+
+    def __reduce__(self) -> Any:
+        return Writer, (self.loggers, self.flush_every)
+
+    def open(self) -> None:
+        """Settle each logger's run on the caller's thread, so that ``experiment`` and ``version`` are the same for all."""
+        self._each(lambda logger: (getattr(logger, "experiment", None), getattr(logger, "version", None)), "experiment")
+        self._warn()
+
+    def send(self, verb: str, *args: Any, **kwargs: Any) -> None:
+        """Call a method of each logger, later; ``finalize`` comes back when all is written."""
+        if self._failures:
+            self._warn()
+        if not self.loggers:
+            return
+        self._calls.append((verb, args, kwargs))
+        if self._thread is None or not self._thread.is_alive():
+            self._start()
+        if verb != "log_metrics" or len(self._calls) >= self.flush_every:
+            self._due.set()
+        if verb == "finalize" or len(self._calls) >= self.LONGEST:
+            self.drain()
+
+    def send_picture(self, name: str, metric: Any, value: Any, step: int) -> None:
+        """A result that is no number, for the loggers that can show a figure."""
+        if any(hasattr(logger, "log_figure") for logger in self.loggers):
+            self.send("log_figure", name, lambda: _picture(metric, value), step)
+
+    def now(self, verb: str, *args: Any) -> None:
+        """Call a method of the loggers that have it, on this thread, after all that was sent."""
+        self.drain()
+        self._each(lambda logger: getattr(logger, verb, _nothing)(*args), verb)
+        self._warn()
+
+    def drain(self) -> None:
+        """Wait until all is written."""
+        while self._calls or (self._thread is not None and self._thread.is_alive()):
+            if self._thread is None or not self._thread.is_alive():
+                self._start()
+            assert self._thread is not None
+            self._calls.append(None)
+            self._due.set()
+            self._thread.join()
+        atexit.unregister(self.drain)
+        self._warn()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="loggers", daemon=True)
+        atexit.register(self.drain)  # of a program that ends without a word
+        self._thread.start()
+
+    def _run(self) -> None:
+        going = True
+        while going:
+            self._due.wait(self.HOLD)
+            self._due.clear()
+            going = self._write()
+
+    def _write(self) -> bool:
+        """All that waits; False at the mark that ends the thread."""
+        held = False  # rows that a logger may hold by itself
+        call: Call | None = ("", (), {})
+        while self._calls and (call := self._calls.popleft()) is not None:
+            verb, args, kwargs = call
+            held = verb == "log_metrics" or (held and verb not in ("save", "finalize"))
+            if verb == "log_figure":
+                self._draw(*args)
+            else:
+                self._each(lambda logger: getattr(logger, verb, _nothing)(*args, **kwargs), verb)  # noqa: B023  # called at once
+        if held:
+            self._each(lambda logger: getattr(logger, "flush", getattr(logger, "save", _nothing))(), "flush")
+        return call is not None
+
+    def _each(self, act: Callable[[Any], Any], verb: str) -> None:
+        for logger in list(self.loggers):
+            try:
+                act(logger)
+            except Exception as error:  # whatever its own code, a disk or a network does
+                self.loggers.remove(logger)
+                self._failures.append((type(logger).__name__, f"{verb} failed with {type(error).__name__}: {error}"))
+
+    def _draw(self, name: str, picture: Callable[[], Any], step: int) -> None:
+        if not self._draws:
+            return
+        for logger in [logger for logger in self.loggers if hasattr(logger, "log_figure")]:
+            try:
+                logger.log_figure(name, picture(), step)
+            except Exception as error:  # the rows are worth more than the pictures
+                self._draws = False
+                self._failures.append(("", f"the picture of {name} failed with {type(error).__name__}: {error}"))
+
+    def _warn(self) -> None:
+        while self._failures:
+            name, came = self._failures.popleft()
+            if name:
+                fix = "The run goes on; pass a default_root_dir that can be written, or logger=False."
+                text = check.message(name, came, "nothing more is logged there", fix)
+            else:
+                text = check.message("self.log", came, "no more pictures are drawn", "The numbers are logged.")
+            warnings.warn(text, RuntimeWarning, stacklevel=4)
+
+
+def _picture(metric: Any, value: Any) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained")
+    metric.plot(value, ax=figure if isinstance(metric, Metric) else figure.add_subplot())
+    return figure
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """In place of a method that a logger lacks."""

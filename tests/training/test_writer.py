@@ -1,0 +1,316 @@
+"""Rows reach the loggers off the training thread, in order, when they are due; several loggers at once, of other libraries, too."""
+
+from __future__ import annotations
+
+import csv
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import epochal.training as pl
+from epochal.classification import MulticlassConfusionMatrix
+from epochal.training.loggers import CSVLogger, TensorBoardLogger
+from epochal.training.loggers.writer import Writer
+from tests.training.toys import CLASSES, Model, Rows, loader, trainer
+
+ROOT = Path(__file__).parents[2]
+
+
+class Records(Rows):
+    """What came, on which thread; waits at the gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+        self.threads: set[threading.Thread] = set()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def log_metrics(self, metrics, step=None):
+        assert self.gate.wait(60)
+        super().log_metrics(metrics, step)
+        self.calls.append("row")
+        self.threads.add(threading.current_thread())
+
+    def flush(self):
+        self.calls.append("flush")
+
+    def save(self):
+        self.calls.append("save")
+
+    def finalize(self, status):
+        self.calls.append(status)
+
+
+def wait_for(condition) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_rows_are_held_until_they_are_due(monkeypatch):
+    monkeypatch.setattr(Writer, "HOLD", 3600.0)
+    logger = Records()
+    writer = Writer([logger], flush_every=3)
+    for step in range(2):
+        writer.send("log_metrics", {"a": 1.0}, step=step)
+    assert logger.calls == []
+    writer.send("log_metrics", {"a": 1.0}, step=2)
+    wait_for(lambda: len(logger.calls) == 4)
+    writer.send("log_metrics", {"a": 1.0}, step=3)
+    writer.send("save")
+    writer.send("finalize", "success")
+    assert logger.calls == ["row", "row", "row", "flush", "row", "save", "success"]
+    assert logger.of("a") == [(step, 1.0) for step in range(4)]
+    assert threading.current_thread() not in logger.threads
+
+
+def test_rows_are_written_after_a_while_though_no_other_comes(monkeypatch):
+    monkeypatch.setattr(Writer, "HOLD", 0.01)
+    logger = Records()
+    writer = Writer([logger])
+    writer.send("log_metrics", {"a": 1.0}, step=0)
+    wait_for(lambda: logger.calls == ["row", "flush"])
+    writer.drain()
+
+
+def test_a_slow_logger_does_not_stop_the_run_until_too_much_waits(monkeypatch):
+    logger = Records()
+    logger.gate.clear()
+    writer = Writer([logger], flush_every=1)
+    monkeypatch.setattr(writer, "LONGEST", 50)
+    for step in range(40):
+        writer.send("log_metrics", {"a": 1.0}, step=step)
+    assert logger.rows == []
+    threading.Timer(0.05, logger.gate.set).start()
+    for step in range(40, 60):
+        writer.send("log_metrics", {"a": 1.0}, step=step)
+    writer.drain()
+    assert [step for step, _ in logger.rows] == list(range(60))
+
+
+def test_the_smallest_number_of_rows_counts_and_a_copy_begins_anew(tmp_path):
+    writer = Writer([CSVLogger(tmp_path, flush_logs_every_n_steps=7), Rows()], flush_every=20)
+    writer.send("log_metrics", {"a": 1.0}, step=0)
+    assert pickle.loads(pickle.dumps(writer)).flush_every == writer.flush_every == 7
+    writer.drain()
+
+
+def test_a_logger_that_fails_later_warns_once_on_the_training_thread():
+    class Fails(Records):
+        def save(self):
+            raise OSError("full")
+
+    logger, other = Fails(), Records()
+    writer = Writer([logger, other])
+
+    def write() -> None:
+        for _ in range(3):
+            writer.send("log_metrics", {"a": 1.0}, step=0)
+            writer.send("save")
+            writer.drain()
+
+    with pytest.warns(RuntimeWarning, match=r"Fails: save failed with OSError: full, but nothing more is logged there") as caught:
+        write()
+    assert len(caught) == 1
+    assert len(logger.rows) == 1
+    assert len(other.rows) == 3
+
+
+class Logs(Model):
+    def __init__(self):
+        super().__init__()
+        self.save_hyperparameters({"lr": 0.25})
+        self.matrix = MulticlassConfusionMatrix(num_classes=CLASSES)
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.log("loss", loss)
+        return loss
+
+    def validation_step(self, batch, batch_idx):
+        x, y = batch
+        self.matrix(self.layer(x).argmax(1), y)
+        self.log("matrix", self.matrix)
+        self.log("val", 1.0)
+
+
+def rows_of(path) -> list[dict[str, str]]:
+    with open(path) as file:
+        return list(csv.DictReader(file))
+
+
+def board(folder) -> EventAccumulator:
+    return EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0}).Reload()
+
+
+def test_several_loggers_and_a_matrix_that_is_drawn_where_it_can_be(tmp_path):
+    loggers = [CSVLogger(tmp_path, "csv"), TensorBoardLogger(tmp_path, "board"), TensorBoardLogger("memory://several")]
+    run = trainer(logger=loggers, log_every_n_steps=1, max_epochs=2, num_sanity_val_steps=1)
+    run.fit(Logs(), loader(), loader())
+    assert run.callback_metrics["matrix"].shape == (CLASSES, CLASSES)
+    rows = rows_of(tmp_path / "csv/version_0/metrics.csv")
+    assert list(rows[0]) == ["epoch", "loss", "step", "val"]
+    assert len(rows) == 2 * (7 + 1)
+    for folder in (tmp_path / "board/version_0", "memory://several/lightning_logs/version_0"):
+        found = board(folder)
+        assert [event.value for event in found.Scalars("loss")] == pytest.approx(run.history["loss"])
+        assert [event.step for event in found.Scalars("val")] == [6, 13]
+        assert [event.step for event in found.Images("matrix")] == [6, 13]
+        assert "hparams" in found.summary_metadata["_hparams_/session_start_info"].plugin_data.plugin_name
+    assert (tmp_path / "csv/version_0/hparams.yaml").read_text() == "lr: 0.25\n"
+
+
+def test_a_picture_that_fails_is_a_warning(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise ValueError("no ink")
+
+    monkeypatch.setattr(TensorBoardLogger, "log_figure", refuse)
+    run = trainer(logger=TensorBoardLogger(tmp_path), max_epochs=2)
+    with pytest.warns(
+        RuntimeWarning, match=r"the picture of matrix failed with ValueError: no ink, but no more pictures"
+    ) as caught:
+        run.fit(Logs(), loader(), loader())
+    assert len(caught) == 1
+    assert len(board(run.log_dir).Scalars("val")) == 2
+
+
+def test_loggers_of_lightning(tmp_path):
+    from lightning.pytorch.loggers import CSVLogger as TheirCSV
+    from lightning.pytorch.loggers import TensorBoardLogger as TheirBoard
+
+    run = trainer(logger=[TheirCSV(tmp_path, "csv"), TheirBoard(tmp_path, "board")], log_every_n_steps=1, max_epochs=2)
+    run.fit(Logs(), loader(), loader())
+    rows = rows_of(tmp_path / "csv/version_0/metrics.csv")
+    assert [float(row["loss"]) for row in rows if row["loss"]] == pytest.approx(run.history["loss"])
+    assert [row["step"] for row in rows if row["val"]] == ["6", "13"]
+    assert "lr: 0.25" in (tmp_path / "csv/version_0/hparams.yaml").read_text()
+    assert [event.step for event in board(tmp_path / "board/version_0").Scalars("loss")] == list(range(14))
+    assert run.log_dir == str(tmp_path / "csv/version_0")
+
+
+def test_whatever_has_the_methods_is_a_logger():
+    """As those of experiment trackers: ``experiment`` is opened before the first call, on the training thread."""
+
+    class Tracker:
+        name, version = "project", "a1b2"
+        save_dir = None
+
+        def __init__(self):
+            self.calls, self.opened = [], []
+
+        @property
+        def experiment(self):
+            self.opened.append((len(self.calls), threading.current_thread()))
+
+        def log_hyperparams(self, params):
+            self.calls.append(("hyperparameters", dict(params)))
+
+        def log_metrics(self, metrics, step=None):
+            self.calls.append(("row", step, dict(metrics)))
+
+        def save(self):
+            self.calls.append(("save",))
+
+        def finalize(self, status):
+            self.calls.append(("finalize", status))
+
+    tracker = Tracker()
+    trainer(logger=tracker, log_every_n_steps=4).fit(Logs(), loader(), loader())
+    assert tracker.opened[0] == (0, threading.current_thread())
+    verbs = [call[0] for call in tracker.calls]
+    assert verbs == ["hyperparameters", "row", "row", "save", "finalize"]
+    assert tracker.calls[1][1] == 3
+    assert set(tracker.calls[1][2]) == {"loss", "epoch"}
+    assert tracker.calls[2] == ("row", 6, {"epoch": 0, "val": 1.0})
+    assert tracker.calls[-1] == ("finalize", "success")
+
+
+KILLED = """
+import sys, time
+import epochal.training as pl
+from epochal.training.loggers import CSVLogger, TensorBoardLogger
+from tests.training.toys import Model, loader
+
+class Slow(Model):
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.log("loss", loss)
+        if self.trainer.current_epoch == 1:
+            self.log("late", 1.0)
+        if self.trainer.batches_done == 12:
+            print("now", flush=True)
+            time.sleep(60)
+        return loss
+
+loggers = [CSVLogger(sys.argv[1], "csv", flush_logs_every_n_steps=2), TensorBoardLogger(sys.argv[1], "board")]
+run = pl.Trainer(max_epochs=2, log_every_n_steps=1, accelerator="cpu", logger=loggers, enable_progress_bar=False)
+run.fit(Slow(), loader())
+"""
+
+
+def test_a_killed_run_leaves_files_that_read(tmp_path):
+    command = [sys.executable, "-W", "ignore", "-c", KILLED, tmp_path]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "now\n"
+        journal = tmp_path / "csv/version_0/metrics.jsonl"
+        wait_for(lambda: journal.read_text().count("\n") == 12)  # what is held is written though the run stands still
+        process.send_signal(signal.SIGKILL)
+    folder = tmp_path / "csv/version_0"
+    assert [row["step"] for row in rows_of(folder / "metrics.csv")] == [str(step) for step in range(7)]  # the late key waits
+    again = CSVLogger(tmp_path, "csv", 0)
+    again.log_metrics({"loss": 0.0}, 12)
+    again.save()
+    rows = rows_of(folder / "metrics.csv")
+    assert [row["step"] for row in rows] == [str(step) for step in range(13)]
+    assert [row["late"] for row in rows] == [""] * 7 + ["1.0"] * 5 + [""]
+    assert len(board(tmp_path / "board/version_0").Scalars("loss")) == 12
+
+
+def test_a_program_that_ends_without_a_word_loses_nothing(tmp_path):
+    program = """
+import sys
+from torch import nn
+from epochal.training import Logbook
+from epochal.training.loggers import CSVLogger
+book = Logbook(nn.Module())
+book.loggers = [CSVLogger(sys.argv[1])]
+book.tell("log_metrics", {"a": 1.0}, step=3)
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program, tmp_path], cwd=ROOT, check=True, timeout=60)
+    assert rows_of(tmp_path / "lightning_logs/version_0/metrics.csv") == [{"a": "1.0", "step": "3"}]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's tracer
+def test_a_graph_is_drawn_of_the_module_in_its_run(tmp_path):
+    class Forward(Model):
+        def __init__(self):
+            super().__init__()
+            self.example_input_array = torch.zeros(1, 4)
+
+        def forward(self, x):
+            return self.layer(x)
+
+    run = trainer(logger=TensorBoardLogger(tmp_path, log_graph=True))
+    run.fit(Forward(), loader())
+    assert board(run.log_dir).Tags()["graph"]
+    assert isinstance(run.logger, pl.loggers.TensorBoardLogger)
+
+    class Fails(Forward):
+        def forward(self, x):
+            raise ValueError("no way")
+
+    run = trainer(logger=TensorBoardLogger(tmp_path, log_graph=True))
+    with pytest.warns(UserWarning, match="the graph failed with ValueError: no way, but it is left out"):
+        run.fit(Fails(), loader())
+    assert run.logbook.loggers == run.loggers
