@@ -96,6 +96,11 @@ def average_gradients(parameters: Sequence[Tensor]) -> None:
             gradient.copy_(mean.view_as(gradient))
 
 
+def gather(value: Any) -> list[Any]:
+    """A picklable object of each process, in the order of ranks."""
+    return _Line.to([], None).gather_objects(value) if available() else [value]
+
+
 @contextmanager
 def alone() -> Iterator[None]:
     """Code for one rank: inside, ``compute`` reads the local state and waits for nobody."""
@@ -463,7 +468,7 @@ class _Line:
         return [part[:size] for part, size in zip(self.gather(padded), sizes, strict=True)]
 
     def gather_objects(self, value: Any) -> list[Any]:
-        """A small object of every rank, for errors."""
+        """A picklable object of every rank."""
         data = torch.frombuffer(bytearray(pickle.dumps(value)), dtype=torch.uint8).to(self.device)
         sizes = self.gather(torch.tensor([data.numel()], device=self.device)).flatten().tolist()
         return [pickle.loads(part.cpu().numpy().tobytes()) for part in self.gather_bytes(data, sizes)]

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import epochal.training as pl
+from epochal.training.signals import NOTICE
 from tests.training.toys import Model, Rows, dataset, loader, trainer
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,7 @@ def test_a_notebook_with_two_devices(tmp_path):
 INTERRUPTED = """
 import sys, time
 import epochal.training as pl
+from epochal.training.signals import NOTICE
 from tests.training.toys import Model, loader
 
 class Slow(Model):
@@ -45,25 +47,32 @@ class Slow(Model):
         self.log("loss", loss)
         if batch_idx == 3:
             print("now", flush=True)
-            time.sleep(60)
+            time.sleep(float(sys.argv[2]))
         return loss
 
 pl.Trainer(max_epochs=1, log_every_n_steps=1, accelerator="cpu", default_root_dir=sys.argv[1]).fit(Slow(), loader())
 """
 
 
-def test_ctrl_c_ends_with_code_1_and_readable_logs(tmp_path):
-    command = [sys.executable, "-W", "ignore", "-c", INTERRUPTED, tmp_path]
+@pytest.mark.parametrize("at_once", [False, True])
+def test_ctrl_c_ends_with_code_1_and_readable_logs(at_once, tmp_path):
+    """After the step that it came in, with a checkpoint; or at once, if it comes again."""
+    command = [sys.executable, "-W", "ignore", "-c", INTERRUPTED, tmp_path, "60" if at_once else "1"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "now\n"
         process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert process.stderr.readline() + process.stderr.readline() == NOTICE.decode()
+        if at_once:
+            process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (1, "")
+    assert bool(list(tmp_path.rglob("last.ckpt"))) != at_once
     assert "Interrupted in epoch 0." in out
     (path,) = tmp_path.rglob("metrics.csv")
     with open(path) as file:
-        assert [row["step"] for row in csv.DictReader(file)] == ["0", "1", "2"]
+        assert [row["step"] for row in csv.DictReader(file)] == ["0", "1", "2", *["3"][at_once:]]
 
 
 def test_an_interrupt_reaches_callbacks_before_it_ends_the_program():

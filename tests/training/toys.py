@@ -14,7 +14,13 @@ from torch.utils.data import DataLoader, TensorDataset
 import epochal.training as pl
 
 CLASSES = 3
-QUIET = {"logger": False, "enable_progress_bar": False, "accelerator": "cpu", "num_sanity_val_steps": 0}
+QUIET = {
+    "logger": False,
+    "enable_progress_bar": False,
+    "accelerator": "cpu",
+    "num_sanity_val_steps": 0,
+    "enable_checkpointing": False,
+}
 
 
 def dataset(samples: int = 53, seed: int = 0) -> TensorDataset:

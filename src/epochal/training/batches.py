@@ -13,20 +13,20 @@ from torch.utils.data import BatchSampler, DataLoader
 class BatchSizes:
     """The sizes of a loader's batches, by what its sampler says: all alike, and the last one what is left."""
 
-    def __init__(self, batch_size: int, samples: int) -> None:
-        self.batch_size, self.samples = batch_size, samples
+    def __init__(self, batch_size: int, samples: int, first: int = 0) -> None:
+        self.batch_size, self.samples, self.first = batch_size, samples, first
 
     def __call__(self, batch_idx: int) -> int:
-        return max(1, min(self.batch_size, self.samples - batch_idx * self.batch_size))
+        return max(1, min(self.batch_size, self.samples - (batch_idx - self.first) * self.batch_size))
 
     @classmethod
-    def of(cls, loader: Any) -> BatchSizes | None:
-        """None where the loader has no plain batch sampler of known length."""
+    def of(cls, loader: Any, first: int = 0) -> BatchSizes | None:
+        """From batch ``first`` on; None where the loader has no plain batch sampler of known length."""
         sampler = getattr(loader, "batch_sampler", None)
         if not isinstance(loader, DataLoader) or type(sampler) is not BatchSampler:
             return None
         try:
-            return cls(sampler.batch_size, len(sampler.sampler))  # type: ignore[arg-type]  # a sampler need not have a length
+            return cls(sampler.batch_size, len(sampler.sampler), first)  # type: ignore[arg-type]  # a sampler need not have a length
         except TypeError:
             return None
 

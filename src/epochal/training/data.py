@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Sampler, SequentialSampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, Sampler, SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
 from epochal import check
@@ -32,15 +32,20 @@ class Share:
 
 
 class TrainingOrder(Sampler[int]):
-    """One process's share of an epoch's order: elements ``rank::world`` of it, padded from its start."""
+    """One process's share of an epoch's order: elements ``rank::world`` of it, padded from its start.
+
+    ``begin``: how many samples of the order were seen, by any number of processes, before the run was broken off.
+    """
 
     def __init__(self, source: Sized, share: Share, shuffle: bool) -> None:
         self.source, self.share, self.shuffle = source, share, shuffle
-        self.epoch = 0
+        self.epoch = self.begin = 0
 
     def set_epoch(self, epoch: int) -> None:
         """The order depends on it."""
-        self.epoch = epoch
+        self.epoch, self.begin = epoch, 0
+        if hasattr(self.source, "set_epoch"):
+            self.source.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[int]:
         length, world = len(self.source), self.share.world
@@ -53,12 +58,13 @@ class TrainingOrder(Sampler[int]):
             order = torch.randperm(length, generator=generator).tolist()
         else:
             order = list(range(length))
-        short = len(order) and -len(order) % world
-        order += list(itertools.islice(itertools.cycle(order), short))
-        return iter(order[self.share.rank :: world])
+        left = order[self.begin :]
+        short = len(order) and -len(left) % world
+        left += itertools.islice(itertools.cycle(order), short)
+        return iter(left[self.share.rank :: world])
 
     def __len__(self) -> int:
-        return math.ceil(len(self.source) / self.share.world)
+        return math.ceil(max(0, len(self.source) - self.begin) / self.share.world)
 
 
 class EvaluationShare(Sampler[int]):
@@ -106,6 +112,48 @@ def for_training(loader: Any, share: Share, replace: bool) -> Any:
     if share.world > 1 and isinstance(sampler, Sized):
         return with_sampler(loader, TrainingOrder(sampler, share, shuffle=False))
     return loader
+
+
+def for_resumption(loader: Any, share: Share, replace: bool, anew: bool) -> Any:
+    """:func:`for_training` for a run that goes on, with the seed that it had; ``anew``: among another number of processes."""
+    sampler = _sampler_of(loader)
+    if not replace or sampler is None:
+        return loader
+    if type(sampler) is SequentialSampler:
+        return with_sampler(loader, TrainingOrder(sampler.data_source, share, shuffle=False))
+    if isinstance(sampler, DistributedSampler) and anew:
+        whole: Any = DistributedSampler(sampler.dataset, 1, 0, sampler.shuffle, sampler.seed)
+        return with_sampler(loader, TrainingOrder(whole, share, shuffle=False))
+    found = for_training(loader, share, replace)
+    order = _sampler_of(found)
+    if isinstance(order, TrainingOrder):
+        order.share = share
+    elif anew and isinstance(order, Sized) and not isinstance(order, DistributedSampler):
+        return with_sampler(loader, TrainingOrder(order, share, shuffle=False))
+    return found
+
+
+def seed_of(loader: Any, share: Share) -> int:
+    """What an epoch's order is drawn from."""
+    sampler = _sampler_of(loader)
+    return sampler.share.seed if isinstance(sampler, TrainingOrder) else share.seed
+
+
+def samples_of(loader: Any, batches: int, share: Share) -> int | None:
+    """How many samples of an epoch's order all processes together have in so many batches; None where nobody knows."""
+    batch_sampler, sampler = getattr(loader, "batch_sampler", None), _sampler_of(loader)
+    if type(batch_sampler) is not BatchSampler or not isinstance(sampler, TrainingOrder | SequentialSampler | DistributedSampler):
+        return None
+    return batches * batch_sampler.batch_size * share.world
+
+
+def leave_out(loader: Any, samples: int) -> bool:
+    """Begin an epoch behind so many samples of its order; False where that is not possible."""
+    sampler = _sampler_of(loader)
+    if not isinstance(sampler, TrainingOrder):
+        return False
+    sampler.begin = samples
+    return True
 
 
 def for_evaluation(loader: Any, share: Share, replace: bool) -> Any:

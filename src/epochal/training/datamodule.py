@@ -7,6 +7,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 from typing_extensions import Self
 
+from epochal.training import storage
 from epochal.training.hyperparameters import HyperParameters
 from epochal.training.module import DataHooks
 
@@ -14,6 +15,7 @@ from epochal.training.module import DataHooks
 class LightningDataModule(DataHooks, HyperParameters):
     """Loaders for training, validation, test and prediction; pass it as ``datamodule=``."""
 
+    CHECKPOINT_HYPER_PARAMS_KEY = "datamodule_hyper_parameters"
     trainer: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -45,6 +47,22 @@ class LightningDataModule(DataHooks, HyperParameters):
         hand_out("test_dataloader", test_dataset, False)
         hand_out("predict_dataloader", predict_dataset, False)
         return self
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        weights_only: bool | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """A datamodule with the hyperparameters and the state of a checkpoint; ``kwargs`` count more than what was saved."""
+        content = storage.read(checkpoint_path, map_location or "cpu", weights_only)
+        module = cls.built_from(content, hparams_file, kwargs)
+        if cls.__qualname__ in content:
+            module.load_state_dict(content[cls.__qualname__])
+        return module
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint should hold of it."""

@@ -7,6 +7,7 @@ folded in blocks, so that ``self.log`` never waits for the device.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Number
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -75,13 +76,13 @@ class Entry:
         self.seen = False  # in this epoch
         self.done = False  # its epoch's value is out
         self.left = 0  # the epoch of a value that the next one has not replaced
-        self.ghost = False  # declared by another rank
+        self.ghost = False  # declared by another rank, or before a checkpoint, and not yet here
 
     def follows(self, args: tuple[Any, ...]) -> bool:
         """Whether a call's arguments are those of the first, which a function that is written in the call makes anew each time."""
         same = _plain_arguments(args) == _plain_arguments(self.args)
         if same:
-            self.args = args
+            self.args, self.ghost = args, False
         return same
 
     def add(self, value: Any, batch_size: int | None) -> None:
@@ -100,6 +101,22 @@ class Entry:
     def keys(self, value: Any, fork: str = "") -> dict[str, Any]:
         """A value under its key, or under several where it is a vector or a dict."""
         return expanded(self.name, value, fork, self.suffix)
+
+    def saved(self) -> dict[str, Any]:
+        """For a checkpoint: how it was declared, and what it holds."""
+        args = [*self.args[:4], None, *self.args[5:]]
+        args[NAMES.index("sync_dist_group")] = None  # all ranks, or it would have been refused
+        last = self.last.detach().cpu() if isinstance(self.last, Tensor) else self.last
+        held = {"last": last, "at": self.at, "sent": self.sent, "left": self.left}
+        return {"args": tuple(args), "local": self.alone or self.sync_dist is False, **held}
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """The counterpart of :meth:`saved`."""
+        self.last, self.at, self.sent, self.left = (saved[name] for name in ("last", "at", "sent", "left"))
+        self.seen, self.ghost = True, True
+
+    def inherit(self, ghost: Entry) -> None:
+        """Go on from what a ghost holds that was declared with a function, which no checkpoint keeps."""
 
     def stamp(self, value: Any) -> None:
         self.last, self.at, self.sent, self.seen = value, self.book.step, False, True
@@ -123,6 +140,7 @@ class ScalarEntry(Entry):
         merges = self.sync_dist is True and self.on_step and not self.alone and dist.available()
         self.merges_steps = merges and scope.stage == "train"
         self.stays_local = merges and scope.stage != "train"  # the ranks of an evaluation may be uneven
+        self.reduced: Tensor | None = None  # of a checkpoint: by a function that it does not keep
         self.step_size: int | None = None  # the weight of a step's value where its call said so
         self.reset()
 
@@ -225,12 +243,36 @@ class ScalarEntry(Entry):
             return value * weight, weight, []
         return (value, 0.0, []) if self.kind == "sum" else (0.0, 0.0, [value])
 
+    def saved(self) -> dict[str, Any]:
+        double = self.dtype == torch.float64
+        reduced = self.result(self.folded()) if self.kind == "function" else None
+        return {**super().saved(), "kind": self.kind, "double": double, "folded": self.folded(), "reduced": reduced}
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        super().load(saved)
+        total, weight, values = saved["folded"]
+        self.kind, self.total, self.weight, self.values = saved["kind"], total, weight, list(values)
+        self.reduced = saved["reduced"]
+        self.dtype = torch.float64 if saved["double"] else torch.float32
+
+    def inherit(self, ghost: Entry) -> None:
+        if isinstance(ghost, ScalarEntry) and ghost.seen and ghost.kind == self.kind:
+            self.total, self.weight, self.values = ghost.total, ghost.weight, [*ghost.values, *self.values]
+            self.seen = True
+
     def result(self, folded: tuple[float, float, list[float]]) -> Tensor:
         total, weight, values = folded
         if self.kind == "mean":
             return torch.tensor(total / weight if weight else float("nan"), dtype=self.dtype)
         if self.kind == "sum":
             return torch.tensor(total, dtype=self.dtype)
+        if self.kind == "function" and self.function is None:
+            if self.reduced is not None and not dist.available():
+                return self.reduced
+            came = "it was logged before the checkpoint and not after it"
+            text = check.message(f"self.log({self.name!r})", came, "its reduce_fx is a function, which is in no checkpoint")
+            warnings.warn(text, stacklevel=2)
+            return torch.tensor(float("nan"))
         if self.function is None:
             return torch.tensor(values[0], dtype=self.dtype)
         return torch.as_tensor(self.function(torch.tensor(values, dtype=self.dtype)))
@@ -258,6 +300,9 @@ class MetricEntry(Entry):
 
     def declaration(self) -> tuple[Any, ...]:
         return (*super().declaration(), self.where, self.path)
+
+    def saved(self) -> dict[str, Any]:
+        return {**super().saved(), "where": self.where, "path": tuple(self.path)}
 
     def reset(self) -> None:
         super().reset()

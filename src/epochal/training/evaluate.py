@@ -120,6 +120,8 @@ class Evaluation:
             if keep_predictions:
                 predictions.append(output)
             self.batches[loader_idx] += not book.silent
+            if self.trainer.signals.due:
+                self.trainer.interrupt()
         book.end_batches()
         self.outputs.append(outputs)
         self.predictions.append(predictions)

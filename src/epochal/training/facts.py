@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from epochal.training.callbacks.model_checkpoint import ModelCheckpoint
 from epochal.training.callbacks.progress import ProgressBar
 from epochal.training.history import History
 from epochal.training.hooks import overridden
 from epochal.training.module import LightningModule
+from epochal.training.signals import Signals
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from epochal.training.fit import Fit
     from epochal.training.logbook import Logbook
     from epochal.training.sources import Sources
 
@@ -35,6 +38,9 @@ class Facts:
     state: str
     _module: LightningModule | None
     _datamodule: Any
+    signals: Signals
+    loop: Fit | None
+    check_val_every_n_epoch: int | None
     _wrapped: Any
 
     @property
@@ -198,6 +204,31 @@ class Facts:
     @property
     def progress_bar_callback(self) -> Any:
         return next((callback for callback in self.callbacks if isinstance(callback, ProgressBar)), None)
+
+    @property
+    def checkpoint_callbacks(self) -> list[ModelCheckpoint]:
+        return [callback for callback in self.callbacks if isinstance(callback, ModelCheckpoint)]
+
+    @property
+    def checkpoint_callback(self) -> ModelCheckpoint | None:
+        """The first of them."""
+        return next(iter(self.checkpoint_callbacks), None)
+
+    @property
+    def validates_once_an_epoch(self) -> bool:
+        """Whether an epoch's end comes after its one validation, or there is none."""
+        fit = self.loop
+        return fit is None or fit.validation is None or (self.check_val_every_n_epoch == 1 and fit.validate_every >= fit.limit)
+
+    @property
+    def awaits_validation(self) -> bool:
+        """Whether a validation is to come that may log a key for the first time."""
+        fit = self.loop
+        return fit is not None and fit.validation is not None and not any(fit.validation.batches)
+
+    @property
+    def received_sigterm(self) -> bool:
+        return self.signals.terminated
 
     @property
     def training(self) -> bool:

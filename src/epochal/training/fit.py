@@ -9,17 +9,19 @@ import itertools
 import math
 import time
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from epochal import check, dist
-from epochal.training import data
+from epochal.training import data, resume
 from epochal.training.batches import BatchSizes
 from epochal.training.combined import batches_of, members
 from epochal.training.evaluate import Evaluation, data_base, legacy_end
-from epochal.training.hooks import Hook, overridden
+from epochal.training.hooks import LATE, overridden
 from epochal.training.module import LightningModule
+from epochal.training.position import Position
 from epochal.training.profilers import timed_batches
 from epochal.training.schedules import Schedules
 from epochal.training.steps import Steps
@@ -34,6 +36,8 @@ class Fit:
     def __init__(self, trainer: Trainer, module: LightningModule) -> None:
         self.trainer, self.module, self.book = trainer, module, trainer.logbook
         self.validation: Evaluation | None = None
+        self.position = Position(trainer.current_epoch, trainer.world_size)
+        self.resumed = trainer.resumption.position
         self.among_ranks = trainer.world_size > 1
         self.outputs: list[Any] = []
         self._listen()
@@ -61,14 +65,9 @@ class Fit:
         hook = self.trainer.listeners.hook
         self.on_train_start, self.on_train_end = hook("on_train_start", "train"), hook("on_train_end")
         self.on_epoch_start = hook("on_train_epoch_start", "train")
-        calm = [callback for callback in self.trainer.callbacks if not getattr(callback, "monitors", False)]
-        watchful = [callback for callback in self.trainer.callbacks if callback not in calm]
-        self.on_epoch_end = hook("on_train_epoch_end", "train", callbacks=False)
+        self.on_epoch_end = hook("on_train_epoch_end", "train")
         self.keeps_outputs = legacy_end(self.trainer.listeners, "training_epoch_end", self.on_epoch_end, lambda: self.outputs)
-        self.on_epoch_end.calls[:0] = self.trainer.listeners.of_callbacks("on_train_epoch_end", calm)
-        self.after_epoch = Hook(
-            self.book, "on_train_epoch_end", self.trainer.listeners.of_callbacks("on_train_epoch_end", watchful)
-        )
+        self.after_batch, self.after_validation, self.after_epoch = (self.trainer.listeners.late(name) for name in LATE)
         self.on_batch_start, self.on_batch_end = hook("on_train_batch_start", "train"), hook("on_train_batch_end", "train")
 
     def _validation_interval(self) -> float:
@@ -91,7 +90,7 @@ class Fit:
     def run(self) -> None:
         """All epochs."""
         trainer = self.trainer
-        checks = trainer.num_sanity_val_steps != 0 and trainer.validates(self.module)
+        checks = trainer.num_sanity_val_steps != 0 and trainer.validates(self.module) and self.resumed is None
         if checks:
             self.sanity_check()
         self.load()
@@ -100,10 +99,18 @@ class Fit:
         self.deadline = None if trainer.max_seconds is None else time.monotonic() + trainer.max_seconds
         self.on_train_start()
         trainer.share_stop()
-        while not self._finished() and self.limit:
-            self.epoch()
-            trainer.current_epoch += 1
-            trainer.logbook.epoch = trainer.current_epoch
+        trainer.resumption.begin()
+        if self.resumed is not None and not self.resumed.broken_off:
+            self.resumed = None
+        try:
+            while not self._finished() and self.limit:
+                self.epoch()
+                trainer.current_epoch += 1
+                trainer.logbook.epoch = trainer.current_epoch
+        except Exception:
+            if trainer.signals.due and not self.position.within:  # it reached the workers of the loader, too
+                trainer.interrupt()
+            raise
         self.on_train_end()
         trainer.steps = None
 
@@ -120,57 +127,107 @@ class Fit:
 
     def epoch(self) -> None:
         """All batches of an epoch, with the validations that fall into it."""
-        trainer, book, step, move = self.trainer, self.book, self.steps.step, self.move
+        trainer, book, step, move, position = self.trainer, self.book, self.steps.step, self.move, self.position
         on_batch_start, on_batch_end, scope = self.on_batch_start, self.on_batch_end, self.steps.scope
         if self._reload_due():
             self.load(anew=True)
-        every, accumulate = trainer.log_every_n_steps, trainer.accumulate_grad_batches
+        accumulate = trainer.accumulate_grad_batches
         self.validate_every = self._validation_interval()
         for loader in members(self.loader):
             data.set_epoch(loader, trainer.current_epoch)
+        position.begin(trainer.current_epoch)
         book.begin_stage("train", fresh=False)
         self.on_epoch_start()
         book.parking.begin_steps()
-        self.outputs, self.began = [], (trainer.global_step, trainer.batches_done)
-        batches = timed_batches(trainer.profiler, "train_next", batches_of(self.loader))
+        self.outputs = []
         self.validated = False  # in this epoch
-        for batch_idx, batch, is_last in _with_last(batches, self.limit):
+        batches, sizes = self.batches()
+        self.began = trainer.global_step, trainer.batches_done
+        for batch_idx, batch, is_last in batches:
             trainer.is_last_batch = is_last
             if move is not None:
                 batch = move(batch, 0)
-            book.begin_batch(batch, batch_idx, self.sizes)
+            book.begin_batch(batch, batch_idx, sizes)
             if on_batch_start and trainer.on_any_rank(on_batch_start(batch, batch_idx) == -1):
                 break
             book.scope = scope
+            position.within = "step"
             outputs = step(batch, batch_idx)
             stepped = accumulate == 1 or self.steps.stepping(batch_idx)
             if trainer.has_schedulers:
                 self.schedules.after_batch(batch_idx, stepped, is_last)
+            position.batch, position.within = batch_idx + 1, "end" if stepped else "part"
             if on_batch_end:
                 on_batch_end(outputs, batch, batch_idx)
             if self.keeps_outputs:
                 self.outputs.append(_detached(outputs))
             if self.deadline is not None and time.monotonic() >= self.deadline:
                 trainer.should_stop = True
-            if self.among_ranks:
-                self.agree()
-            if stepped:
-                trainer.batches_done += 1
-                if (every and trainer.batches_done % every == 0) or trainer.should_stop or trainer.fast_dev_run:
-                    book.step_rows("train")
-                book.step += 1
-            if self._validation_due(batch_idx, is_last):
-                self.validate()
-            if stepped and trainer.has_schedulers:
-                self.schedules.plateaus_of_batch(batch_idx)
+            self.end_batch(batch_idx, is_last, stepped)
+            if self.after_batch:
+                self.after_batch(outputs, batch, batch_idx)
+            if trainer.signals.due:
+                trainer.interrupt()
             if trainer.should_stop_now():
+                position.whole = is_last
                 break
         book.scope = None
         self.end_epoch()
 
+    def batches(self) -> tuple[Iterator[tuple[int, Any, bool]], BatchSizes | None]:
+        """The batches of an epoch, with their index and whether they are the last; of one that was broken off, those left."""
+        resumed, self.resumed = self.resumed, None
+        if resumed is None:
+            self.position.order = resume.order_of(members(self.loader))
+            return _with_last(self._timed(iter(batches_of(self.loader))), self.limit), self.sizes
+        iterator = resumed.again(self.loader, self.limit, self.trainer.share)
+        first, is_last = resumed.batch, resumed.batch == self.limit
+        self.position.go_on(resumed)
+        self.trainer.resumption.take_up_epoch()
+        self.trainer.is_last_batch = is_last
+        if resumed.within == "validation":
+            self.validate_batch(first - 1, is_last, stepped=True)
+        elif resumed.within in ("end", "part"):
+            self.end_batch(first - 1, is_last, resumed.within == "end")
+        self.position.within = ""
+        sizes = BatchSizes.of(self.loader, first) if resumed.left_out else self.sizes
+        return _with_last(self._timed(iterator), self.limit, first), sizes
+
+    def _timed(self, iterator: Iterator[Any]) -> Iterator[Any]:
+        return iter(timed_batches(self.trainer.profiler, "train_next", iterator))
+
+    def end_batch(self, batch_idx: int, is_last: bool, stepped: bool) -> None:
+        """After the hooks of a batch: its rows, and a validation that is due."""
+        trainer, book, every = self.trainer, self.book, self.trainer.log_every_n_steps
+        if self.among_ranks:
+            self.agree()
+        if stepped:
+            trainer.batches_done += 1
+            if (every and trainer.batches_done % every == 0) or trainer.should_stop or trainer.fast_dev_run:
+                book.step_rows("train")
+            book.step += 1
+        if self.validation is not None or trainer.has_schedulers:
+            self.validate_batch(batch_idx, is_last, stepped)
+        self.position.within = ""
+
+    def validate_batch(self, batch_idx: int, is_last: bool, stepped: bool) -> None:
+        """A validation that is due, and who waits for its values."""
+        due = self._validation_due(batch_idx, is_last)
+        if due:
+            self.position.within, self.position.random = "validation", resume.random_states()
+            self.validate()
+        if stepped and self.trainer.has_schedulers:
+            self.schedules.plateaus_of_batch(batch_idx)
+        self.position.within = ""
+        if due:
+            self.after_validation()
+
     def agree(self) -> None:
-        """After a batch among several processes: whether one asked to stop, and the step values that are merged (``sync_dist``)."""
-        self.trainer.should_stop, merges = dist.any_rank(self.trainer.should_stop, bool(self.book.unmerged))
+        """After a batch among several processes: whether one is to stop, and the step values that are merged (``sync_dist``)."""
+        trainer, signals = self.trainer, self.trainer.signals
+        facts = (trainer.should_stop, bool(self.book.unmerged), signals.terminated, signals.interrupted)
+        trainer.should_stop, merges, *received = dist.any_rank(*facts)
+        signals.share(*received)
         if merges:
             self.book.merge_steps()
 
@@ -183,10 +240,11 @@ class Fit:
         book.close_steps("train", fresh=False)
         self.on_epoch_end()
         book.close_hooks("train", trainer.row_step)
-        self.after_epoch()
         self.schedules.plateaus_of_epoch()
         book.end_stage(fresh=False)
         book.tell("save")
+        self.position.end()
+        self.after_epoch()
         trainer.share_stop()
 
     def validate(self) -> None:
@@ -203,6 +261,11 @@ class Fit:
         self.trainer.stage = "train"
         self.book.parking.begin_steps()
         self.trainer.share_stop()
+
+    def accumulates(self) -> bool:
+        """Whether the latest batch has left gradients for a step to come."""
+        done = self.position.batch
+        return bool(done) and not self.position.ended and self.steps.accumulates(done - 1)
 
     # --- when --------------------------------------------------------------------------------------------------------------------
 
@@ -234,16 +297,15 @@ class Fit:
         return by_epochs or by_steps or trainer.should_stop_now()
 
 
-def _with_last(loader: Any, limit: float) -> Any:
+def _with_last(iterator: Iterator[Any], limit: float, first: int = 0) -> Iterator[tuple[int, Any, bool]]:
     """Batches with their index and whether they are the last; one is fetched ahead only where nobody knows how many come."""
     if not math.isinf(limit):
         last = int(limit) - 1
-        for batch_idx, batch in enumerate(itertools.islice(loader, int(limit))):
+        for batch_idx, batch in enumerate(itertools.islice(iterator, int(limit) - first), first):
             yield batch_idx, batch, batch_idx == last
         return
-    iterator = iter(loader)
     ahead = next(iterator, _END)
-    batch_idx = 0
+    batch_idx = first
     while ahead is not _END:
         batch, ahead = ahead, next(iterator, _END)
         yield batch_idx, batch, ahead is _END

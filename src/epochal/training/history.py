@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
 
 Row = dict[str, float]
 
@@ -12,12 +15,40 @@ class History(Mapping[str, list[float]]):
     """``history["val_loss"]`` is the list of its values so far, ``history.rows`` all rows with their ``step``."""
 
     LONGEST = 100_000  # rows; the oldest go first
+    KEPT = 10_000  # of them in a checkpoint
 
     def __init__(self) -> None:
         self.rows: deque[Row] = deque(maxlen=self.LONGEST)
 
     def append(self, row: Mapping[str, float], step: int) -> None:
         self.rows.append({**row, "step": step})
+
+    def saved(self) -> dict[str, Any]:
+        """For a checkpoint: the latest rows, those of the same keys as one table, and their order."""
+        tables: dict[tuple[str, ...], list[list[float]]] = {}
+        order = []
+        rows = list(self.rows)[-self.KEPT :]
+        for row in rows:
+            keys = tuple(row)
+            table = tables.setdefault(keys, [])
+            order.append((keys, len(table)))
+            table.append([float(row[key]) for key in keys])
+        places = {keys: i for i, keys in enumerate(tables)}
+        return {
+            "keys": list(tables),
+            "tables": [torch.tensor(table, dtype=torch.float64) for table in tables.values()],
+            "order": torch.tensor([(places[keys], i) for keys, i in order], dtype=torch.int64).reshape(-1, 2),
+        }
+
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> History:
+        """The counterpart of :meth:`saved`."""
+        history = cls()
+        tables = [table.tolist() for table in saved["tables"]]
+        for place, i in saved["order"].tolist():
+            row = dict(zip(saved["keys"][place], tables[place][i], strict=True))
+            history.rows.append({key: int(value) if key in ("step", "epoch") else value for key, value in row.items()})
+        return history
 
     def __getitem__(self, key: str) -> list[float]:
         column = [row[key] for row in self.rows if key in row]

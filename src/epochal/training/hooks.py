@@ -51,6 +51,9 @@ RULES: dict[str, Rule] = {
 }
 
 
+LATE = ("on_train_batch_end", "on_validation_end", "on_train_epoch_end")  # for callbacks that monitor: after all else
+
+
 class Hook:
     """One hook: its name, what a call of it logs into, and the methods to call in order."""
 
@@ -88,7 +91,7 @@ class Listeners:
         """The hook of this name, its log kept under ``stage``: "train", "validate", "test"; none can be kept under ""."""
         calls: list[Callable[..., Any]] = []
         if callbacks:
-            calls = self.of_callbacks(name, self.callbacks)
+            calls = self.of_callbacks(name, [c for c in self.callbacks if name not in LATE or not getattr(c, "monitors", False)])
         if module and overridden(self.module, name, self.module_base):
             calls.append(self.of_module(name))
         scope = self.book.open_scope(name, stage, RULES[name]) if stage and name in RULES else None
@@ -96,6 +99,10 @@ class Listeners:
 
     def of_module(self, name: str) -> Callable[..., Any]:
         return timed(self.trainer.profiler, f"[LightningModule]{type(self.module).__name__}", getattr(self.module, name), name)
+
+    def late(self, name: str) -> Hook:
+        """The same hook for the callbacks that monitor, which cannot log."""
+        return Hook(self.book, name, self.of_callbacks(name, [c for c in self.callbacks if getattr(c, "monitors", False)]))
 
     def of_callbacks(self, name: str, callbacks: Iterable[Any]) -> list[Callable[..., Any]]:
         profiler = self.trainer.profiler

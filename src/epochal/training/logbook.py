@@ -25,7 +25,7 @@ from epochal.training.history import History
 from epochal.training.loggers.writer import Writer
 from epochal.training.parking import Parking, Place, joined
 from epochal.training.ranks import Ranks, Table
-from epochal.training.readings import as_tensor, floats, is_scalar, settle
+from epochal.training.readings import as_tensor, floats, is_plain, is_scalar, settle
 
 WHOLE = -1  # in place of a loader: all of a stage
 
@@ -69,7 +69,7 @@ class Logbook:
         self._callback: dict[str, Any] = {}
         self._logged: dict[str, Any] = {}
         self._bar: dict[str, Any] = {}
-        self._fresh: dict[str, int] = {}  # the epoch in which a key was last given a value
+        self._fresh: dict[str, tuple[int, int]] = {}  # the epoch and the step at which a key was last given a value
         for scope in self.scopes.values():
             for entry in scope.entries.values():
                 entry.reset()
@@ -146,6 +146,8 @@ class Logbook:
             self._check_bare(scope, name)
         entry = self._new_entry(scope, name, value, args)
         _check_flags(entry)
+        if before is not None:
+            entry.inherit(before)
         scope.entries[name] = entry
         return entry
 
@@ -309,6 +311,7 @@ class Logbook:
             if isinstance(entry, MetricEntry) and entry.taken is not None and entry.taken[0] == "states":
                 parts.update({(WHOLE, name): part for name, part in entry.taken[1].items()})
         table, merged = self._exchange(f"{stage} hooks", entries, parts)
+        self.parking.stages[-1].over = not self.silent
         self._merged.update(merged)
         self._publish(stage, table, entries)
         self.closing = ""
@@ -423,13 +426,13 @@ class Logbook:
             if entry.forked:
                 plain = entry.keys(value) if isinstance(value, Mapping) else {entry.name + entry.suffix: value}
                 self._callback.update(plain)
-                self._fresh.update(dict.fromkeys(plain, self.epoch))
+                self._fresh.update(dict.fromkeys(plain, (self.epoch, self.step)))
         self._row = row
 
     def _put_one(self, entry: Entry, key: str, item: Any, row: dict[str, Any]) -> None:
         """One value under one key, into the views that it belongs to."""
         self._callback[key] = item
-        self._fresh[key] = self.epoch
+        self._fresh[key] = (self.epoch, self.step)
         if entry.to_logger:
             row[key] = item
             if isinstance(entry, MetricEntry) and not is_scalar(item):
@@ -487,7 +490,51 @@ class Logbook:
 
     def is_fresh(self, key: str) -> bool:
         """Whether this epoch gave the key a value: a stale one never decides."""
-        return self._fresh.get(key) == self.epoch
+        return self._fresh.get(key, (None, 0))[0] == self.epoch or key in self._live(_any, plain=True)
+
+    def is_current(self, key: str) -> bool:
+        """Whether the key's value is that of the weights as they are: no step was taken since."""
+        return self._fresh.get(key) == (self.epoch, self.step) or key in self._live(_any, plain=True)
+
+    # --- checkpoints -----------------------------------------------------------------------------------------------------
+
+    def saved(self) -> dict[str, Any]:
+        """What this rank holds of the training epoch and all views; the states of metrics are kept apart from it."""
+        entries = {(e.scope.hook, e.scope.loader, e.name): e for e in self._entries("train") if e.seen}
+        if self.closing == "train":  # whose hooks at the end come again
+            entries = {key: e for key, e in entries.items() if not e.scope.rule.epoch_only or "_start" in e.scope.hook}
+        settle([entry for entry in entries.values() if isinstance(entry, ScalarEntry)])
+        views = {
+            name: {k: v for k, v in value.items() if is_plain(v)} for name, value in self.values().items() if name != "history"
+        }
+        touched = sorted(self.parking.touched())
+        table = [(*key, entry.saved()) for key, entry in entries.items()]
+        return {"entries": table, "views": views, "fresh": self._fresh, "touched": touched, "logged": sorted(self.parking.logged)}
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """The views of a checkpoint, and which metrics are logged."""
+        self.adopt(saved["views"])
+        self._fresh = {key: (epoch, step) for key, (epoch, step) in saved["fresh"].items()}
+        self.parking.logged.update(saved["logged"])
+
+    def load_epoch(self, saved: Mapping[str, Any]) -> None:
+        """The training epoch that a checkpoint broke off: its keys, which go on when they are logged again."""
+        for hook, loader, name, state in saved["entries"]:
+            scope = self.scopes.get((hook, loader))
+            if scope is None:
+                continue
+            args = state["args"]
+            entry: Entry | None = None
+            if "where" not in state:
+                kind = state["kind"]
+                entry = ScalarEntry(self, scope, name, (*args[:4], "sum" if kind == "function" else kind, *args[5:]), None)
+            elif state["where"] in self.parking.metrics:
+                metric = self.parking.metrics[state["where"]]
+                entry = MetricEntry(self, scope, name, (*args[:4], "mean", *args[5:]), metric, state["path"], state["where"])
+            if entry is not None:
+                entry.load(state)
+                scope.entries[name] = entry
+        self.parking.stages[-1].touched |= set(saved["touched"]) & set(self.parking.metrics)
 
 
 def _any(_: Entry) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from epochal import check
+from epochal.training import storage
 from epochal.training.callers import method_of
 from epochal.training.hyperparameters import HyperParameters
 
@@ -69,10 +70,10 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
     ``super().__init__()``, which may also be left out.
     """
 
-    CHECKPOINT_HYPER_PARAMS_KEY = "hyper_parameters"
     _trainer: Trainer | None
     _logbook: Logbook | None
     automatic_optimization: bool
+    strict_loading = True  # whether a checkpoint must have all weights, and no others
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
@@ -318,6 +319,30 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
     def unfreeze(self) -> None:
         """Gradients for all, and training mode."""
         self.requires_grad_(True).train()
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """A module with the hyperparameters and the weights of a checkpoint, of this trainer or of Lightning's.
+
+        ``kwargs`` count more than the hyperparameters that were saved, and give those that were not. ``map_location``: the CPU by
+        default. ``hparams_file``: a YAML file instead of what was saved. ``strict``: ``strict_loading`` of the module by default.
+        ``weights_only=False`` reads files that hold more than numbers and tensors: only if you trust them.
+        """
+        from epochal.training.checkpoint import load_weights
+
+        content = storage.read(checkpoint_path, map_location or "cpu", weights_only)
+        module = cls.built_from(content, hparams_file, kwargs)
+        module.configure_model()
+        load_weights(module, content, strict)
+        return module
 
     # --- optimization ----------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ class Stage:
     counts: dict[str, int] = field(default_factory=dict)
     parts: dict[Place, Any] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
+    fresh: bool = False  # an evaluation, which leaves the metrics as they were
+    over: bool = False  # its values are out
 
 
 class Parking:
@@ -38,6 +40,7 @@ class Parking:
         self.metrics: dict[str, Any] = {}
         self.logged: set[str] = set()
         self.stages: list[Stage] = []
+        self.awaited: dict[str, Any] = {}  # of a checkpoint: states of metrics that are adopted when they are logged
         self.refresh()
 
     def refresh(self) -> None:
@@ -67,6 +70,8 @@ class Parking:
         self.metrics[name], self._names[id(metric)] = metric, name
         for stage in self.stages:
             stage.counts[name], stage.outer[name] = 0, identity(metric)
+        if name in self.awaited:
+            foreign.restore(metric, joined(metric, [self.awaited.pop(name), foreign.snapshot(metric)]))
 
     def names_of_leaves(self, metric: Any, key: str) -> list[str]:
         """The names of the metrics that hold a logged one's state: itself, or those that a formula reads."""
@@ -95,10 +100,37 @@ class Parking:
             if name in self.metrics:
                 foreign.restore(self.metrics[name], snapshot)
 
+    def settled(self) -> dict[str, Any]:
+        """What the metrics would hold if the evaluation that is open had ended, or not begun if its values are not out yet."""
+        now = {name: foreign.snapshot(metric) for name, metric in self.metrics.items()}
+        for stage in self.stages:
+            if not stage.fresh:  # in an epoch's end each rank holds all: what the steps left is in the parts
+                parts = {name: part for (_, name), part in stage.parts.items()}
+                now.update({n: p for n, p in parts.items() if self.metrics[n].update_count == stage.counts.get(n, 0)})
+                continue
+            for name, outer in stage.outer.items():
+                if not stage.over or (name in stage.touched and name in self.logged):
+                    now[name] = outer
+                elif name in stage.touched:
+                    now[name] = joined(self.metrics[name], [outer, now[name]])
+        return now
+
+    def is_over(self) -> bool:
+        """Whether the values of the evaluation that is open are out."""
+        return all(stage.over for stage in self.stages if stage.fresh)
+
+    def touched(self) -> set[str]:
+        """The metrics that steps of this training epoch have updated."""
+        found: set[str] = set()
+        for stage in self.stages[:1]:
+            now = {} if len(self.stages) > 1 else {name: metric.update_count for name, metric in self.metrics.items()}
+            found = stage.touched | {name for name, count in now.items() if count != stage.counts.get(name, 0)}
+        return found
+
     def open(self, fresh: bool) -> None:
         """Begin a stage; ``fresh``: from empty states (evaluation), else from what is there (training)."""
         self.refresh()
-        stage = Stage({name: foreign.snapshot(metric) for name, metric in self.metrics.items()})
+        stage = Stage({name: foreign.snapshot(metric) for name, metric in self.metrics.items()}, fresh=fresh)
         if fresh:
             for metric in self.metrics.values():
                 metric.reset()

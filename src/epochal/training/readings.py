@@ -43,5 +43,12 @@ def is_scalar(value: Any) -> bool:
     return (not isinstance(value, Tensor) and isinstance(value, int | float)) or (isinstance(value, Tensor) and value.numel() == 1)
 
 
+def is_plain(value: Any) -> bool:
+    """A number or tensors: what a checkpoint holds of the views."""
+    if isinstance(value, list | tuple):
+        return all(is_plain(item) for item in value)
+    return isinstance(value, Tensor | int | float)
+
+
 def as_tensor(value: Any) -> Any:
     return torch.tensor(value, dtype=torch.float32) if isinstance(value, int | float) else value

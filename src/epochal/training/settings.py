@@ -11,7 +11,6 @@ from epochal import check
 from epochal.training import data
 
 NOT_YET: dict[str, tuple[Any, ...]] = {  # the values that mean "off"
-    "enable_checkpointing": (None, False),
     "enable_model_summary": (None, False),
 }
 

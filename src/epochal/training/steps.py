@@ -39,6 +39,7 @@ class Steps:
         self.trainer, self.module, self.book = trainer, module, trainer.logbook
         self.one_of_many = len(trainer.optimizers) > 1 and module.automatic_optimization
         self.turn = 0  # the optimizer that steps now
+        self.before = -1  # the steps before the latest batch, with manual optimization
         self._listen()
         self._read_turns()
         self.step: Callable[[Any, int], Any] = self._choose()
@@ -113,6 +114,12 @@ class Steps:
         """Whether this batch ends in an optimizer step."""
         return (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0 or self.trainer.is_last_batch
 
+    def accumulates(self, batch_idx: int) -> bool:
+        """Whether this batch, the latest, has left gradients for a step to come."""
+        if not self.module.automatic_optimization:
+            return self.before == self.trainer.global_step
+        return self.trainer.accumulate_grad_batches > 1 and not self.stepping(batch_idx)
+
     # --- three ways ------------------------------------------------------------------------------------------------------
 
     def plain_step(self, batch: Any, batch_idx: int) -> Any:
@@ -171,6 +178,7 @@ class Steps:
 
     def manual_step(self, batch: Any, batch_idx: int) -> Any:
         """``training_step`` does it all, and ``global_step`` counts the optimizers' steps."""
+        self.before = self.trainer.global_step
         outputs = self.training_step(batch, batch_idx, 0)
         return self.step_end(outputs) if self.step_end else outputs
 

@@ -16,10 +16,12 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
-from epochal import check
-from epochal.training import data, optimizers, profilers, settings
+from epochal import check, dist
+from epochal.training import data, optimizers, profilers, settings, storage
 from epochal.training.callbacks.callback import Callback
+from epochal.training.callbacks.model_checkpoint import ModelCheckpoint
 from epochal.training.callbacks.progress import ProgressBar, TQDMProgressBar
+from epochal.training.checkpoint import Resumption, callback_states, load_callback_states, load_weights, of_run
 from epochal.training.combined import each
 from epochal.training.engine import Engine
 from epochal.training.evaluate import Evaluation, table
@@ -29,6 +31,7 @@ from epochal.training.logbook import Logbook
 from epochal.training.loggers.csv import CSVLogger
 from epochal.training.loggers.logger import Logger
 from epochal.training.module import LightningModule
+from epochal.training.signals import TERMINATED, Signals
 from epochal.training.sources import Sources
 from epochal.training.steps import Steps
 
@@ -126,7 +129,7 @@ class Trainer(Engine):
         )
         self.flush_logs_every_n_steps = flush_logs_every_n_steps
         self.loggers = self._choose_loggers(logger, flush_logs_every_n_steps)
-        self.callbacks = self._choose_callbacks(callbacks, enable_progress_bar)
+        self.callbacks = self._choose_callbacks(callbacks, enable_progress_bar, enable_checkpointing)
         self.stage = ""
         self.state = "idle"
         self.current_epoch = self.global_step = self.batches_done = 0
@@ -148,6 +151,10 @@ class Trainer(Engine):
         self._datamodule: Any = None
         self._module: LightningModule | None = None
         self._wrapped: Any = None
+        self.signals = Signals()
+        self.ckpt_path: str | None = None
+        self.loop: Fit | None = None
+        self.resumption = Resumption(self, None)
 
     def _limit_to(self, batches: int) -> None:
         """``fast_dev_run``: one epoch of a few batches, and nothing is written."""
@@ -161,7 +168,7 @@ class Trainer(Engine):
             return [CSVLogger(self.default_root_dir, flush_logs_every_n_steps=flush)]
         return settings.several("logger", logger, "log_metrics")
 
-    def _choose_callbacks(self, callbacks: Any, progress_bar: bool | None) -> list[Any]:
+    def _choose_callbacks(self, callbacks: Any, progress_bar: bool | None, checkpointing: bool | None) -> list[Any]:
         chosen = settings.several("callbacks", callbacks, "on_train_start")
         bars = [callback for callback in chosen if isinstance(callback, ProgressBar)]
         if len(bars) > 1 or (bars and progress_bar is False):
@@ -169,7 +176,12 @@ class Trainer(Engine):
             check.fail("Trainer", came, "one at most can be shown")
         if not bars and progress_bar is not False:
             chosen.append(TQDMProgressBar())
-        return chosen
+        checkpoints = [callback for callback in chosen if isinstance(callback, ModelCheckpoint)]
+        if checkpoints and checkpointing is False:
+            check.fail("Trainer", "a ModelCheckpoint came with enable_checkpointing=False", "one of them is to be left out")
+        if not checkpoints and checkpointing is not False and not self.fast_dev_run:
+            checkpoints.append(ModelCheckpoint())
+        return [callback for callback in chosen if callback not in checkpoints] + checkpoints
 
     # --- verbs -----------------------------------------------------------------------------------------------------------
 
@@ -180,13 +192,16 @@ class Trainer(Engine):
         val_dataloaders: Any = None,
         datamodule: Any = None,
         ckpt_path: Any = None,
-        weights_only: bool | None = None,  # noqa: ARG002  # for ckpt_path
+        weights_only: bool | None = None,
     ) -> None:
-        """Train: on ``train_dataloaders``, those of the datamodule, or those of the module."""
-        self._refuse_checkpoint(ckpt_path)
+        """Train: on ``train_dataloaders``, those of the datamodule, or those of the module.
+
+        ``ckpt_path``: go on from this checkpoint, from the "last" one in the folder of the ModelCheckpoint (from the start where
+        there is none), or from the "best" one. ``weights_only=False`` reads files that hold more than numbers and tensors.
+        """
         if hasattr(train_dataloaders, "train_dataloader"):
             train_dataloaders, datamodule = None, train_dataloaders
-        self._go(self._fit, model, datamodule, "fit", train_dataloaders, val_dataloaders)
+        self._go(self._fit, model, datamodule, "fit", train_dataloaders, val_dataloaders, (ckpt_path, weights_only))
 
     def validate(
         self,
@@ -195,11 +210,11 @@ class Trainer(Engine):
         ckpt_path: Any = None,
         verbose: bool = True,
         datamodule: Any = None,
-        weights_only: bool | None = None,  # noqa: ARG002  # for ckpt_path
+        weights_only: bool | None = None,
     ) -> list[dict[str, float]]:
         """One run over the validation data. Returns the epoch's values, a dict for each loader, and prints them."""
-        self._refuse_checkpoint(ckpt_path)
-        return self._results(self._go(self._evaluate, model, datamodule, "validate", dataloaders), verbose)
+        source = self._weights_for(model, ckpt_path), weights_only
+        return self._results(self._go(self._evaluate, model, datamodule, "validate", dataloaders, source), verbose)
 
     def test(
         self,
@@ -208,11 +223,11 @@ class Trainer(Engine):
         ckpt_path: Any = None,
         verbose: bool = True,
         datamodule: Any = None,
-        weights_only: bool | None = None,  # noqa: ARG002  # for ckpt_path
+        weights_only: bool | None = None,
     ) -> list[dict[str, float]]:
         """One run over the test data. Returns the epoch's values, a dict for each loader, and prints them."""
-        self._refuse_checkpoint(ckpt_path)
-        return self._results(self._go(self._evaluate, model, datamodule, "test", dataloaders), verbose)
+        source = self._weights_for(model, ckpt_path), weights_only
+        return self._results(self._go(self._evaluate, model, datamodule, "test", dataloaders, source), verbose)
 
     def predict(
         self,
@@ -221,16 +236,61 @@ class Trainer(Engine):
         datamodule: Any = None,
         return_predictions: bool | None = None,
         ckpt_path: Any = None,
-        weights_only: bool | None = None,  # noqa: ARG002  # for ckpt_path
+        weights_only: bool | None = None,
     ) -> list[Any] | None:
         """What ``predict_step`` returned for each batch: a list, or a list of lists for several loaders; this rank's share."""
-        self._refuse_checkpoint(ckpt_path)
-        keep = return_predictions is not False
-        return self._go(self._predict, model, datamodule, "predict", dataloaders, keep)  # type: ignore[no-any-return]
+        keep, source = return_predictions is not False, (self._weights_for(model, ckpt_path), weights_only)
+        return self._go(self._predict, model, datamodule, "predict", dataloaders, source, keep)  # type: ignore[no-any-return]
 
-    def _refuse_checkpoint(self, ckpt_path: Any) -> None:
-        if ckpt_path is not None:
-            raise NotImplementedError(check.message("Trainer", f"ckpt_path is {ckpt_path!r}", "checkpoints are not built yet"))
+    def save_checkpoint(self, filepath: Any, weights_only: bool | None = None, storage_options: Any = None) -> None:
+        """Write the run as it is now: on all ranks together, of which the first writes; the file is whole or absent.
+
+        ``weights_only``: the weights and hyperparameters, without what a run needs to go on.
+        """
+        if dist.is_alone() and self.world_size > 1 and not weights_only:
+            fix = "Call it on all ranks, or pass weights_only=True."
+            check.fail("Trainer.save_checkpoint", "it was called on one rank alone", "the ranks merge what they have", fix)
+        content = of_run(self, bool(weights_only))
+        if self.is_global_zero:
+            storage.write(content, filepath, storage_options)
+        if not dist.is_alone():
+            self.fabric.barrier()
+
+    def _weights_for(self, model: Any, ckpt_path: Any) -> Any:
+        """Without a model and a path the best weights of the last fit are evaluated, as users of Lightning know it."""
+        best = next((c.best_model_path for c in self.checkpoint_callbacks if c.best_model_path), None)
+        if model is None and ckpt_path is None and self._module is not None and best:
+            self.print(f"The best checkpoint of the last fit is evaluated: {best}")
+            return best
+        return ckpt_path
+
+    def _path_of(self, ckpt_path: Any) -> str | None:
+        """The file that "best", "last" or a path means, on all ranks the same."""
+        if ckpt_path is None:
+            return None
+        found = self._find(ckpt_path) if self.is_global_zero else None
+        shared: str | None = self.fabric.broadcast(found) if self.world_size > 1 else found
+        return shared
+
+    def _find(self, ckpt_path: Any) -> str | None:
+        callbacks = self.checkpoint_callbacks
+        if ckpt_path not in ("best", "last"):
+            return str(os.fspath(ckpt_path))
+        if not callbacks:
+            check.fail("Trainer", f"ckpt_path is {ckpt_path!r}", "there is no ModelCheckpoint", "Pass the path of a file.")
+        found = [c.best_model_path if ckpt_path == "best" else c.find_last() for c in callbacks]
+        path: str | None = next((path for path in found if path), None)
+        if path is None and ckpt_path == "best":
+            check.fail("Trainer", "ckpt_path is 'best'", "no checkpoint was saved yet", "Call fit first, or pass a path.")
+        if path is None:
+            self.print("ckpt_path is 'last', and there is no checkpoint yet: training begins from the start.")
+        return path
+
+    def _read(self, source: tuple[Any, bool | None]) -> dict[str, Any] | None:
+        """The checkpoint that a verb was given; None if there is none."""
+        ckpt_path, weights_only = source
+        self.ckpt_path = self._path_of(ckpt_path)
+        return None if self.ckpt_path is None else storage.read(self.ckpt_path, "cpu", weights_only)
 
     def _results(self, results: list[dict[str, float]], verbose: bool) -> list[dict[str, float]]:
         if verbose and self.is_global_zero and any(results):
@@ -272,6 +332,7 @@ class Trainer(Engine):
         self.logbook.parking.take(found["metrics"])
         self.__dict__.update(found["progress"])
         self.logbook.adopt(found["values"])
+        load_callback_states(self.callbacks, found["callbacks"])
         self._module = module
         return found["result"]
 
@@ -281,8 +342,8 @@ class Trainer(Engine):
         buffer = io.BytesIO()
         progress = {name: self.__dict__[name] for name in CARRIED}
         weights, metrics = self._module.state_dict(), self.logbook.parking.holdings()
-        values = self.logbook.values()
-        torch.save({"weights": weights, "metrics": metrics, "progress": progress, "values": values, "result": result}, buffer)
+        report = {"weights": weights, "metrics": metrics, "progress": progress, "values": self.logbook.values(), "result": result}
+        torch.save({**report, "callbacks": callback_states(self.callbacks)}, buffer)
         return buffer.getvalue()
 
     def _open_book(self, module: LightningModule) -> None:
@@ -306,6 +367,7 @@ class Trainer(Engine):
         book = self.logbook
         book.clear()
         book.scopes.clear()
+        book.parking.stages.clear()  # of a run that failed
         book.epoch = self.current_epoch
         self._agree_on_versions()
         book.open_loggers(self.loggers if self.is_global_zero else [], self.flush_logs_every_n_steps)
@@ -339,7 +401,7 @@ class Trainer(Engine):
         more = module.configure_callbacks() or []
         more = list(more) if isinstance(more, list | tuple) else [more]
         kept = [callback for callback in self.callbacks if type(callback) not in {type(new) for new in more}]
-        self.callbacks = kept + more
+        self.callbacks = sorted(kept + more, key=lambda callback: isinstance(callback, ModelCheckpoint))  # these come last
         for callback in self.callbacks:
             callback.log, callback.log_dict = module.log, module.log_dict
 
@@ -358,6 +420,14 @@ class Trainer(Engine):
             if self.is_global_zero:
                 self.profiler.describe()
             self.profiler.teardown(stage)
+
+    def interrupt(self) -> None:
+        """A signal came, and the step is whole: save, where checkpoints are enabled, and end."""
+        for callback in self.checkpoint_callbacks[:1]:
+            callback.save_interrupted(self)
+        if self.signals.interrupted:
+            raise KeyboardInterrupt
+        raise SystemExit(TERMINATED)
 
     def _failed(self, error: BaseException) -> None:
         if hasattr(self, "listeners"):
@@ -392,18 +462,25 @@ class Trainer(Engine):
                 fix = "Move it in transfer_batch_to_device, or give the batch's class a method to(device)."
                 raise RuntimeError(check.message("Trainer", came, needed, fix)) from error
 
-    def _fit(self, module: LightningModule, datamodule: Any, stage: str, train: Any, val: Any) -> None:
-        with self._watched():
+    def _fit(
+        self, module: LightningModule, datamodule: Any, stage: str, train: Any, val: Any, source: tuple[Any, bool | None]
+    ) -> None:
+        with self._watched(), self.signals.heeded(shared=self.world_size > 1):
+            self.loop = None
             sources = self.sources = Sources(module, datamodule, {"fit": train, "validate": val})
             self._begin(module, datamodule, stage)
             sources.refuse_gaps(stage)
             self._training_loader = None
-            self.share = data.Share(self.global_rank, self.world_size, self._draw_seed(), bool(self.overfit_batches))
+            resumption = self.resumption = Resumption(self, self._read(source))
+            seed = self._draw_seed() if resumption.seed is None else resumption.seed
+            self.share = data.Share(self.global_rank, self.world_size, seed, bool(self.overfit_batches))
             self._place(module)
+            resumption.load()
             self.listeners.hook("on_fit_start")()
             self._log_hyperparameters()
             with torch.autograd.set_detect_anomaly(True) if self.detect_anomaly else nullcontext():
-                Fit(self, module).run()
+                self.loop = Fit(self, module)
+                self.loop.run()
             self.listeners.hook("on_fit_end")()
             self._end(stage)
 
@@ -413,10 +490,15 @@ class Trainer(Engine):
             return self._training_loader
 
         orders = itertools.count(self.share.seed, ORDERS_APART)
+        position, before = self.resumption.position, iter(self.resumption.seeds)
+        replace = self.use_distributed_sampler or self.share.in_order
 
         def divided(loader: Any) -> Any:
             share = dataclasses.replace(self.share, seed=next(orders))  # loaders of one length are shuffled each in its way
-            return data.for_training(loader, share, self.use_distributed_sampler or self.share.in_order)
+            if position is None:
+                return data.for_training(loader, share, replace)
+            share = dataclasses.replace(share, seed=next(before, share.seed))
+            return data.for_resumption(loader, share, replace, position.world != share.world)
 
         assert self.sources is not None
         self._training_loader = each(self.sources.training(), divided)
@@ -444,24 +526,33 @@ class Trainer(Engine):
         self.val_limits = validation.limits(self.limit_val_batches, "limit_val_batches")
         return validation if self.on_any_rank(any(self.val_limits)) else None
 
-    def _evaluate(self, module: LightningModule, datamodule: Any, stage: str, loaders: Any) -> list[dict[str, float]]:
+    def _evaluate(
+        self, module: LightningModule, datamodule: Any, stage: str, loaders: Any, source: tuple[Any, bool | None]
+    ) -> list[dict[str, float]]:
         with self._watched():
-            evaluation, limits = self._prepare(module, datamodule, stage, loaders)
+            evaluation, limits = self._prepare(module, datamodule, stage, loaders, source)
             results = evaluation.run(limits)
             self._end(stage)
         return results
 
-    def _predict(self, module: LightningModule, datamodule: Any, stage: str, loaders: Any, keep: bool) -> list[Any] | None:
+    def _predict(
+        self, module: LightningModule, datamodule: Any, stage: str, loaders: Any, source: tuple[Any, bool | None], keep: bool
+    ) -> list[Any] | None:
         with self._watched():
-            evaluation, limits = self._prepare(module, datamodule, stage, loaders)
+            evaluation, limits = self._prepare(module, datamodule, stage, loaders, source)
             evaluation.run(limits, keep)
             self._end(stage)
         found = evaluation.predictions
         return None if not keep else found[0] if len(found) == 1 else found
 
-    def _prepare(self, module: LightningModule, datamodule: Any, stage: str, loaders: Any) -> tuple[Evaluation, list[float]]:
+    def _prepare(
+        self, module: LightningModule, datamodule: Any, stage: str, loaders: Any, source: tuple[Any, bool | None]
+    ) -> tuple[Evaluation, list[float]]:
         sources = self.sources = Sources(module, datamodule, {stage: loaders})
         self._begin(module, datamodule, stage)
+        content = self._read(source)
+        if content is not None:
+            load_weights(module, content)
         sources.refuse_gaps(stage)
         named = sources.evaluation(stage)
         if named is None:

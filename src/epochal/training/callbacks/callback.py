@@ -8,7 +8,9 @@ from typing import Any
 class Callback:
     """Overrides hooks of a run; those that it leaves alone cost nothing. ``self.log`` works as the module's."""
 
-    monitors = False  # True: its on_train_epoch_end comes after the epoch's values are final (checkpoints, early stopping)
+    # True: its on_train_batch_end, on_validation_end and on_train_epoch_end come when all else of the step, the validation or the
+    # epoch is done and its values are final (checkpoints, early stopping)
+    monitors = False
 
     @property
     def state_key(self) -> str:

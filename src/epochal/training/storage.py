@@ -1,0 +1,205 @@
+"""Files that are whole or absent, on any address that fsspec knows, and that load with ``weights_only=True``."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import shutil
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import PurePath
+from typing import Any
+
+import fsspec
+import torch
+from fsspec.implementations.local import LocalFileSystem
+from torch import Tensor
+
+from epochal import check
+
+ATOMS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
+PART = ".part"  # the ending of a file that is being written
+WHOLE_AT_ONCE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory"}  # an object appears when all of it is there
+
+
+class NotPlain(TypeError):
+    """A value that a file read with ``weights_only=True`` cannot hold."""
+
+
+def plain(value: Any, where: str) -> Any:
+    """Numbers, strings, tensors, and lists, tuples, sets and dicts of them, whatever their subclass; paths become strings."""
+    if type(value) in ATOMS or isinstance(value, Tensor) or type(value) in _registered():
+        return value
+    if isinstance(value, Mapping):
+        return {plain(key, where): plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        kind = next(kind for kind in (list, tuple, set) if isinstance(value, kind))
+        return kind(plain(item, f"{where}[{i}]") for i, item in enumerate(value))
+    if isinstance(value, PurePath):
+        return str(value)
+    for base in (int, float, str):  # enumerations, and numbers of numpy that are floats
+        if isinstance(value, base):
+            return base(value.value if hasattr(value, "value") else value)
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
+        return value.item()
+    raise NotPlain(
+        check.message(
+            "checkpoint",
+            f"{where} is a {type(value).__name__}",
+            "numbers, strings, tensors, and lists and dicts of them load with weights_only=True",
+            f"Convert it, or register it: torch.serialization.add_safe_globals([{type(value).__name__}]).",
+        )
+    )
+
+
+def _registered() -> list[Any]:
+    return list(torch.serialization.get_safe_globals())
+
+
+def plain_weights(weights: Mapping[str, Any]) -> OrderedDict[str, Any]:
+    """A ``state_dict`` as it is, its metadata included."""
+    out = OrderedDict((name, plain(value, f"state_dict[{name!r}]")) for name, value in weights.items())
+    if hasattr(weights, "_metadata"):
+        out._metadata = weights._metadata  # type: ignore[attr-defined]  # noqa: SLF001  # where torch keeps the versions
+    return out
+
+
+def write(content: Mapping[str, Any], path: str | os.PathLike[str], storage_options: Any = None) -> None:
+    """Write all of it, or nothing: under another name first, which is given up when all is on the disk."""
+    files, target = _place(path, storage_options)
+    _put(files, target, lambda file: torch.save(content, file))
+
+
+def copy(source: str, path: str) -> None:
+    """A second file of the same content, whole or absent."""
+    files, start = _place(source)
+    with files.open(start, "rb") as original:
+        _put(*_place(path), lambda file: shutil.copyfileobj(original, file, 1 << 20))
+
+
+def _put(files: Any, target: str, fill: Callable[[Any], None]) -> None:
+    files.makedirs(os.path.dirname(target), exist_ok=True)
+    if isinstance(files, LocalFileSystem):
+        with open(target + PART, "wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(target + PART, target)
+        _sync_folder(os.path.dirname(target))
+        return
+    buffer = io.BytesIO()
+    fill(buffer)
+    if _protocols(files) & WHOLE_AT_ONCE:
+        files.pipe_file(target, buffer.getvalue())
+    else:
+        files.pipe_file(target + PART, buffer.getvalue())
+        files.mv(target + PART, target)
+
+
+def _protocols(files: Any) -> set[str]:
+    found = files.protocol
+    return {found} if isinstance(found, str) else set(found)
+
+
+def _sync_folder(folder: str) -> None:
+    """A rename is on the disk when its folder is."""
+    with suppress(OSError):  # not every system opens folders
+        descriptor = os.open(folder or ".", os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def read(path: str | os.PathLike[str], map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
+    """What :func:`write`, or Lightning, has written."""
+    files, target = _place(path)
+    if not files.exists(target):
+        folder = os.path.dirname(target)
+        there = sorted(os.path.basename(name) for name in files.ls(folder, detail=False)) if files.isdir(folder) else []
+        known = check.closest(os.path.basename(target), there) or (f"The folder holds {', '.join(there[:10])}." if there else "")
+        raise FileNotFoundError(check.message("checkpoint", f"{path} came", "there is no such file", known))
+    with files.open(target, "rb") as file:
+        data = io.BytesIO(file.read())
+    try:
+        found = torch.load(data, map_location=map_location, weights_only=weights_only is not False)
+    except pickle.UnpicklingError as error:
+        fix = "If you trust the file, pass weights_only=False."
+        came = f"{path} holds more than numbers and tensors ({str(error).splitlines()[0]})"
+        raise NotPlain(check.message("checkpoint", came, "files are read with weights_only=True", fix)) from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise ValueError(check.message("checkpoint", f"{path} cannot be read ({error})", "a whole file is needed")) from error
+    if not isinstance(found, dict):
+        check.fail("checkpoint", f"{path} holds a {type(found).__name__}", "a dictionary is needed")
+    return found
+
+
+def write_text(text: str, path: str) -> None:
+    """A text file, whole or absent."""
+    _put(*_place(path), lambda file: file.write(text.encode()))
+
+
+def read_table(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """``hparams.yaml``: a key a line, as loggers write it."""
+    files, target = _place(path)
+    try:
+        import yaml
+    except ImportError:
+        fix = "Install pyyaml, or pass the hyperparameters as keyword arguments."
+        raise ImportError(check.message("load_from_checkpoint", "hparams_file came", "pyyaml is not installed", fix)) from None
+    with files.open(target, "rb") as file:
+        return dict(yaml.safe_load(file) or {})
+
+
+def exists(path: str) -> bool:
+    files, target = _place(path)
+    return bool(files.exists(target))
+
+
+def remove(path: str) -> None:
+    files, target = _place(path)
+    if isinstance(files, LocalFileSystem) and os.path.islink(target):
+        os.unlink(target)
+    elif files.exists(target):
+        files.rm(target, recursive=files.isdir(target))
+
+
+def link(source: str, path: str) -> None:
+    """A symbolic link, relative, so that the folder may move; put in place of what was there."""
+    new = path + PART
+    remove(new)
+    os.symlink(os.path.relpath(source, os.path.dirname(path)), new)
+    os.replace(new, path)
+
+
+def is_local(path: str) -> bool:
+    return isinstance(_place(path)[0], LocalFileSystem)
+
+
+def join(folder: str, name: str) -> str:
+    return os.path.join(folder, name) if is_local(folder) else f"{folder.rstrip('/')}/{name}"
+
+
+def newest(folder: str, beginning: str, ending: str) -> str | None:
+    """The file of such a name that was written last; None if there is none."""
+    files, target = _place(folder)
+    if not files.isdir(target):
+        return None
+    names = [os.path.basename(name) for name in files.ls(target, detail=False)]
+    fitting = [join(folder, name) for name in names if name.startswith(beginning) and name.endswith(ending)]
+    return max(fitting, key=lambda path: (_written(path), path), default=None)
+
+
+def _written(path: str) -> float:
+    files, target = _place(path)
+    try:
+        return float(files.modified(target).timestamp())
+    except (NotImplementedError, FileNotFoundError):
+        return 0.0
+
+
+def _place(path: str | os.PathLike[str], options: Any = None) -> tuple[Any, str]:
+    files, target = fsspec.core.url_to_fs(os.path.expanduser(os.fspath(path)), **(options or {}))
+    return files, target
