@@ -168,7 +168,7 @@ def test_ddp_starts_its_processes_and_trains_as_one(tmp_path):
 def test_a_killed_process_ends_the_other_with_an_error(tmp_path, where):
     process, found, seconds = launched(tmp_path, "ddp", where)
     assert process.returncode != 0
-    ends = ("Connection closed by peer", "exit code", "is unusable from now on")  # torch's, the launcher's, the exchange's
+    ends = ("by peer", "exit code", "is unusable from now on")  # torch's, the launcher's, the exchange's
     assert any(end in process.stderr for end in ends)
     assert found is None
     assert seconds < 120
