@@ -236,6 +236,14 @@ def test_plugins_and_nodes_are_passed_through():
     run.fit(Model(), loader(8, 8))
 
 
+def test_a_module_is_built_in_the_precision_of_the_run():
+    run = trainer(precision="64-true")
+    with run.init_module():
+        module = Model()
+    assert module.layer.weight.dtype == torch.float64
+    assert module.device_mesh is None
+
+
 class Normalises(Model):
     def __init__(self):
         super().__init__()

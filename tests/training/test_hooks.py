@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
+import json
+import os
 import traceback
 from pathlib import Path
 
@@ -50,6 +53,38 @@ def test_the_page_shows_the_order():
         shown = [line.split("#")[0].strip() for line in block.strip().splitlines()]
         called = [name.split(".")[-1] for name in order(pl, verb, batches=1)]
         assert shown == [name for name, _ in itertools.groupby(called)]
+
+
+@pytest.mark.parametrize(
+    ("names", "owner"),
+    [
+        ("ModelHooks", pl.LightningModule),
+        ("DataHooks", pl.LightningModule),
+        ("CheckpointHooks", pl.LightningModule),
+        ("DataHooks", pl.LightningDataModule),
+        ("Callback", pl.Callback),
+    ],
+)
+def test_hooks_have_the_arguments_that_users_write(names, owner):
+    contract = Path(os.environ.get("EPOCHAL_CONTRACT", "../shared/contract/training.json"))
+    if not contract.exists():
+        pytest.skip("the contract of the interface is not here")
+    for name, arguments in json.loads(contract.read_text())[names].items():
+        if name == "__init__" or arguments == "property":
+            assert hasattr(owner, name)
+            continue
+        wanted = [text.split("=")[0] for text in arguments.split(", ") if text]
+        assert list(inspect.signature(getattr(owner, name)).parameters)[1:] == wanted, name
+
+
+def test_the_name_of_old_for_configure_model():
+    class Sharded(Model):
+        def configure_sharded_model(self):
+            self.built = torch.nn.Linear(2, 2)
+
+    module = Sharded()
+    trainer().fit(module, loader(8, 8))
+    assert isinstance(module.built, torch.nn.Linear)
 
 
 def test_callbacks_that_watch_come_after_the_modules_own_and_see_its_values():

@@ -130,9 +130,9 @@ class Evaluation:
         getattr(self.module, f"on_{INFIX[self.stage]}_model_eval")()
 
     def _out_of_evaluation(self, modes: list[tuple[Any, bool]]) -> None:
-        own = getattr(self.module, f"on_{INFIX[self.stage]}_model_train", None)
-        if own is not None:
-            own()
+        own = f"on_{INFIX[self.stage]}_model_train"
+        if overridden(self.module, own, LightningModule):
+            getattr(self.module, own)()
             return
         for part, training in modes:
             part.training = training

@@ -136,7 +136,6 @@ GONE = {  # hooks of old that nothing calls, and what does their work
     "on_keyboard_interrupt": "on_exception",
     "on_init_start": "setup",
     "on_init_end": "setup",
-    "configure_sharded_model": "configure_model",
     "tbptt_split_batch": "a loop over the parts in training_step",
     "get_progress_bar_dict": "get_metrics of a progress bar",
 }

@@ -125,6 +125,9 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
     def configure_model(self) -> None:
         """Build large layers here, once the strategy is known."""
 
+    def configure_sharded_model(self) -> None:
+        """The name of :meth:`configure_model` in Lightning 1.x."""
+
     # --- logging ---------------------------------------------------------------------------------------------------------
 
     def log(
@@ -252,6 +255,11 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
     def fabric(self) -> Any:
         """Lightning Fabric's object, which does the hardware's work."""
         return self.trainer.fabric
+
+    @property
+    def device_mesh(self) -> Any:
+        """The mesh of devices of a strategy that has one; None otherwise."""
+        return getattr(self._trainer.strategy, "device_mesh", None) if self._trainer else None
 
     @property
     def current_epoch(self) -> int:
@@ -454,5 +462,11 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
     def on_predict_model_eval(self) -> None:
         """Into evaluation mode."""
         self.eval()
+
+    def on_validation_model_train(self) -> None:
+        """What comes after instead of the modes from before the validation, which come back by themselves."""
+
+    def on_test_model_train(self) -> None:
+        """What comes after instead of the modes from before the test, which come back by themselves."""
 
     def on_validation_model_zero_grad(self) -> None: ...

@@ -8,7 +8,7 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -242,6 +242,11 @@ class Trainer(Engine):
         keep, source = return_predictions is not False, (self._weights_for(model, ckpt_path), weights_only)
         return self._go(self._predict, model, datamodule, "predict", dataloaders, source, keep)  # type: ignore[no-any-return]
 
+    def init_module(self, empty_init: bool | None = None) -> AbstractContextManager[Any]:
+        """A block in which a module is built on the device and in the precision of the run; ``empty_init`` leaves weights unset."""
+        context: AbstractContextManager[Any] = self.fabric.init_module(empty_init=empty_init)
+        return context
+
     def save_checkpoint(self, filepath: Any, weights_only: bool | None = None, storage_options: Any = None) -> None:
         """Write the run as it is now: on all ranks together, of which the first writes; the file is whole or absent.
 
@@ -386,6 +391,7 @@ class Trainer(Engine):
         self.listeners = Listeners(self, module, self.callbacks, LightningModule, Callback, book)
         self.listeners.hook("setup", module=False)(stage)
         module.setup(stage)
+        module.configure_sharded_model()
         module.configure_model()
         if self.deterministic is not None:
             if self.deterministic:
