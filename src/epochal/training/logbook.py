@@ -3,6 +3,8 @@
 The loop tells the logbook in which hook it is (``scope``), which batch it has (:meth:`Logbook.begin_batch`), and when a step or an
 epoch is over. An epoch's end is two exchanges between processes: :meth:`close_steps` before the epoch-end hooks, so that
 ``callback_metrics`` is filled in them, and :meth:`close_hooks` after, for what they logged.
+
+Longer than other files: one object holds a run's values, and recording, closing and showing them are its three parts, in this order.
 """
 
 from __future__ import annotations

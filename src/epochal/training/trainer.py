@@ -1,4 +1,7 @@
-"""The Trainer: settings and verbs. The loops are in ``fit.py`` and ``evaluate.py``; hardware is Lightning Fabric's work."""
+"""The Trainer: settings and verbs. The loops are in ``fit.py`` and ``evaluate.py``; hardware is Lightning Fabric's work.
+
+Longer than other files: a third is the flags and the arguments of the verbs, which stand literally as users type them.
+"""
 
 from __future__ import annotations
 
