@@ -4,7 +4,7 @@ The loop tells the logbook in which hook it is (``scope``), which batch it has (
 epoch is over. An epoch's end is two exchanges between processes: :meth:`close_steps` before the epoch-end hooks, so that
 ``callback_metrics`` is filled in them, and :meth:`close_hooks` after, for what they logged.
 
-Longer than other files: one object holds a run's values, and recording, closing and showing them are its three parts, in this order.
+Longer than other files: one object holds a run's values, and recording, closing and showing them are its parts, in order.
 """
 
 from __future__ import annotations
