@@ -16,7 +16,7 @@ from typing_extensions import Unpack
 
 from epochal import check
 from epochal.metric import WEIGHT, Metric, MetricOptions
-from epochal.numeric import wide
+from epochal.numeric import count, wide
 from epochal.states import State
 
 __all__ = ["CatMetric", "MaxMetric", "MeanMetric", "MinMetric", "RunningMean", "RunningSum", "SumMetric"]
@@ -165,7 +165,7 @@ class MeanMetric(Aggregator):
         value = self.number("value", value)
         if weight is None:
             total, left_out = self.reduced(_sum, value, 0.0)
-            return {"mean_value": total, "weight": value.numel() - left_out, **self.reported(left_out)}
+            return {"mean_value": total, "weight": count(value.numel(), value) - left_out, **self.reported(left_out)}
         weight, value = self.number("weight", weight), wide(value)
         if weight.shape != value.shape:
             weight = self._spread(weight, value)
@@ -285,6 +285,7 @@ class Window(Aggregator):
     """
 
     order_matters: ClassVar[bool] = True
+    uncompiled = "compiled, each length of a window that is not yet full makes a graph of its own"
 
     def __init__(self, window: int = 5, nan_strategy: str | float = "warn", **kwargs: Unpack[MetricOptions]) -> None:
         super().__init__(nan_strategy, **kwargs)
@@ -347,7 +348,7 @@ class RunningSum(Window, SumMetric):
 
 
 def _sum(x: Tensor) -> Tensor:
-    return x.sum(dtype=torch.float32 if x.device.type == "mps" else torch.float64)
+    return x.sum(dtype=torch.float32 if x.is_mps else torch.float64)
 
 
 def _greatest(x: Tensor) -> Tensor:

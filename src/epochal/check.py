@@ -21,6 +21,9 @@ import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
+CPU = torch.device("cpu")  # to compare with: the name of a device's type costs ten times as much
+# Whether torch.func.vmap is at work, where nothing has a value; torch has no public word for it.
+is_transforming: Callable[[], bool] = torch._C._are_functorch_transforms_active  # noqa: SLF001
 _values: ContextVar[str] = ContextVar("epochal_values", default="read")
 
 
@@ -45,7 +48,7 @@ def vetted() -> AbstractContextManager[None]:
 
 def reads_values(device: torch.device) -> bool:
     """Whether looking at a value is free here: in eager mode, on the CPU."""
-    return device.type == "cpu" and not is_dynamo_compiling() and _values.get() == "read"
+    return device == CPU and not (is_dynamo_compiling() or is_transforming()) and _values.get() == "read"
 
 
 def are_vetted() -> bool:
@@ -162,9 +165,14 @@ def unknown_arguments(metric: object, unknown: Mapping[str, Any], known: Collect
         )
 
 
-@functools.cache
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def arguments(method: Callable[..., Any]) -> tuple[str, ...] | None:
     """The names of the arguments that a method takes; None: any."""
+    return _arguments(method)
+
+
+@functools.cache
+def _arguments(method: Callable[..., Any]) -> tuple[str, ...] | None:
     parameters = list(inspect.signature(method).parameters.values())[1:]
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None

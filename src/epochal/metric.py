@@ -114,6 +114,7 @@ class Metric(Operators, nn.Module):
     order_matters: ClassVar[bool] = False  # not a homomorphism: a window, the last value
     random: ClassVar[bool] = False
     lasts: ClassVar[bool] = False  # over epochs: the trainer does not begin it anew, logged or not
+    uncompiled: str = ""  # why torch.compile cannot take update and forward as they are, where no state is a list
     refuses: bool = True  # whether nothing is left to verify where a look at values is free: measure itself raises an IndexError
     plot_title: str | None = None  # in pictures; None: the name of the class
     plot_legend_name: str | None = None  # what the entries of a vector are: "Class", "Label"
@@ -237,7 +238,8 @@ class Metric(Operators, nn.Module):
     def keywords(self) -> Collection[str] | None:
         """The names of the arguments that ``update`` takes, in their order; None: it may take any."""
         cls = type(self)
-        return check.arguments(cls.measure if cls.update is Metric.update else cls.update)
+        names: Collection[str] | None = check.arguments(cls.measure if cls.update is Metric.update else cls.update)
+        return names
 
     # --- states ----------------------------------------------------------------------------------------------------------
 
@@ -461,12 +463,12 @@ class Metric(Operators, nn.Module):
             put(self, name, after.state[name])
         if after.double:
             put(self, "_double", True)
+        put(self, "_batch", batch)
+        put(self, "_shown", shown)
         if is_dynamo_compiling():
             put(self, "_traced", self._traced + 1)
         else:
             put(self, "_updates", after.updates)
-            put(self, "_batch", batch)
-            put(self, "_shown", shown)
 
     def _limit(self, *states: State) -> None:
         """Raise where the lists of these states together are larger than ``max_bytes``."""
@@ -869,7 +871,21 @@ def _fixed(cls: Any, *args: Hashable, **kwargs: Hashable) -> Any:
 
 def fixed(cls: type[Metric], *args: Hashable, **kwargs: Hashable) -> ReadsTensor:
     """A metric for :meth:`Metric.of`, which changes nothing: functions build one for each configuration, not for each call."""
+    if is_dynamo_compiling():
+        return typing.cast(ReadsTensor, getattr(_Known, _known(cls, *args, **kwargs)))
     return typing.cast(ReadsTensor, _fixed(typing.cast(Any, cls), *args, **kwargs))
+
+
+class _Known:
+    """The metrics that functions in compiled code read, each an attribute: there a module can be found, but not be built."""
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _known(cls: Any, *args: Hashable, **kwargs: Hashable) -> str:
+    metric = _fixed(cls, *args, **kwargs)
+    name = f"_{id(metric)}"  # which it keeps: it is never let go
+    setattr(_Known, name, metric)
+    return name
 
 
 def metric_of(value: object) -> tuple[Metric, tuple[Any, ...]] | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class derived(Generic[T]):  # reads as a decorator
 
 def wide(x: Tensor) -> Tensor:
     """Floats in the precision that sums are kept in: float64, or float32 where the device has none."""
-    return x.float() if x.device.type == "mps" else x.double()
+    return x.float() if x.is_mps else x.double()
 
 
 # Counts as a formula reads them: float64 tensors, or NumPy arrays where a look at values is free (a few numbers on the CPU, where
@@ -97,10 +97,45 @@ def integers(counts: Numbers) -> Numbers:
     return counts.long() if isinstance(counts, Tensor) else counts.astype(np.int64)
 
 
+def count(number: int, like: Tensor) -> int | Tensor:
+    """A number that shapes alone say, as a field of a state: as it is, or a tensor inside of vmap, which returns nothing else."""
+    return torch.full((), number, dtype=torch.int64, device=like.device) if check.is_transforming() else number
+
+
+def constant(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple[Tensor, ...]]:
+    """A decorator of functions that make tensors of their arguments alone: once, since a copy from the host makes a device wait.
+
+    What is compiled holds them as constants. A tuple even of one, since a tensor by itself gets a name there which the next one
+    would have, too.
+    """
+    known: dict[tuple[Hashable, ...], tuple[Tensor, ...]] = {}
+
+    @functools.wraps(function)
+    def made(*args: Hashable) -> tuple[Tensor, ...]:
+        found = known.get(args)
+        if found is None:
+            found = function(*args)
+            if len(known) >= KEPT:
+                known.clear()
+            if all(type(tensor) is Tensor for tensor in found):  # a FakeTensor belongs to its mode
+                known[args] = found
+        return found
+
+    return cast("Callable[..., tuple[Tensor, ...]]", torch.compiler.assume_constant_result(made))  # type: ignore[no-untyped-call]
+
+
+KEPT = 256
+
+
+@constant
+def _one(device: torch.device) -> tuple[Tensor]:
+    return (torch.ones((), dtype=torch.int64, device=device),)
+
+
 @functools.lru_cache(maxsize=256)
 def _ones(size: int, device: torch.device) -> Tensor:
     """Of a batch's size, which comes again; as one number in memory."""
-    return torch.ones((), dtype=torch.int64, device=device).expand(size)
+    return _one(device)[0].expand(size)
 
 
 def histogram(index: Tensor, size: int, weight: Tensor | None = None) -> Tensor:
@@ -110,15 +145,18 @@ def histogram(index: Tensor, size: int, weight: Tensor | None = None) -> Tensor:
     is an IndexError.
     """
     index = index if index.ndim == 1 else index.reshape(-1)
-    counts = _ones(index.shape[0], index.device) if weight is None else weight.reshape(-1)
     bins = index.new_zeros(size)
     if check.reads_values(index.device):
-        if weight is not None:
+        if weight is None:
+            counts = _ones(index.shape[0], index.device)
+        else:
+            counts = weight.reshape(-1)
             index = index.masked_fill(counts == 0, 0)  # what weighs nothing may be anywhere
         try:
             return bins.scatter_add_(0, index, counts)
         except RuntimeError:  # the CPU's scatter checks the range by itself
             raise IndexError(f"an index is not in 0 .. {size - 1}") from None
+    counts = _one(index.device)[0].expand(index.shape[0]) if weight is None else weight.reshape(-1)
     return bins.scatter_add(0, within(index, size), counts)
 
 

@@ -67,7 +67,7 @@ class Inferred(Task):
         if kind == 4 and metric.needs_negatives:
             fix = 'Pass task="multiclass" and num_classes=.'
             check.fail(metric, "preds are integer labels of unknown classes", "true negatives depend on their number", fix)
-        return torch.tensor([(kind << 32) + size] * 2)
+        return torch.full((2,), (kind << 32) + size, device=target.device)  # filled there: a copy from the host would wait
 
     def agree(self, decisions: Tensor) -> Tensor:
         """Merge decisions, each the lowest and the highest code seen: the same for all, or an error that names both."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from epochal import check
 from epochal.classification.outcomes import Counts, GivenCounts, MatrixCounts, ThresholdedCounts
-from epochal.numeric import Numbers, histogram, numbers, stack, where, within
+from epochal.numeric import Numbers, constant, histogram, numbers, stack, where, within
 
 
 class Cells(NamedTuple):
@@ -120,7 +120,7 @@ COLUMNS = CODES + 1  # a row for each target; its last column is spare
 NOWHERE = -(2**40)  # out of range whatever is added to it
 
 
-@lru_cache(maxsize=256)
+@constant
 def _edges(threshold: float, logits: bool | None, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """Edges that part the scores, and the code of each interval between them; behind the last, the code of NaN."""
     logit = math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else math.inf if threshold >= 1 else -math.inf
@@ -140,9 +140,14 @@ READINGS = np.array(
 )
 
 
+@constant
+def _readings_on(device: torch.device) -> tuple[Tensor]:
+    return (torch.tensor(READINGS.tolist(), dtype=torch.float64, device=device),)
+
+
 def _readings(like: Numbers) -> Numbers:
     """(codes, 4): whether a code is positive as a probability, as a logit, outside of [0, 1], and 1."""
-    return torch.as_tensor(READINGS, device=like.device) if isinstance(like, Tensor) else READINGS
+    return _readings_on(like.device)[0] if isinstance(like, Tensor) else READINGS
 
 
 class Thresholded(Task):
@@ -460,20 +465,16 @@ class MulticlassExact(MulticlassCorrect):
         return cells[..., 1], cells.sum(-1)
 
 
-@lru_cache(maxsize=16)
-def _verdicts(device: torch.device) -> Tensor:
-    """Of each cell of a thresholded task: whether it is wrong as a probability, wrong as a logit, outside of [0, 1], and spare."""
+@constant
+def _verdicts(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of each cell of a thresholded task: whether it is wrong as a probability, wrong as a logit, outside of [0, 1], and spare;
+    and what each of these counts for in a cell of a set of labels."""
     verdicts = []
     for cell in range(Thresholded.cells):
         target, code = divmod(cell, COLUMNS)
         wrong = [bool(code & bit) != bool(target) for bit in (POSITIVE, POSITIVE_LOGIT)]
         verdicts.append([*wrong, bool(code & OUTSIDE), False] if code < CODES else [False, False, False, True])
-    return torch.tensor(verdicts, dtype=torch.int64, device=device)
-
-
-@lru_cache(maxsize=16)
-def _digits(device: torch.device) -> Tensor:
-    return torch.tensor([1, 2, 4, NOWHERE], device=device)
+    return torch.tensor(verdicts, dtype=torch.int64, device=device), torch.tensor([1, 2, 4, NOWHERE], device=device)
 
 
 @dataclass(frozen=True)
@@ -492,11 +493,12 @@ class MultilabelExact(Multilabel):
 
     def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
         cells, weight = super().encode(metric, preds, target)  # (N, labels, X)
-        verdicts = _verdicts(cells.device)[within(cells, Thresholded.cells)]
+        verdicts, digits = _verdicts(cells.device)
+        verdicts = verdicts[within(cells, Thresholded.cells)]
         if weight is not None:
             weight = weight.view(cells.shape)
             verdicts, weight = verdicts * weight.unsqueeze(-1), weight.amax(1)
-        return Cells((verdicts.amax(1) * _digits(cells.device)).sum(-1), weight)
+        return Cells((verdicts.amax(1) * digits).sum(-1), weight)
 
     def matches(self, table: Tensor) -> tuple[Numbers, Numbers]:
         """How many are right, of how many."""

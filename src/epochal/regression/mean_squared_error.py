@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 
 from epochal import check
 from epochal.metric import Metric, MetricOptions, State, fixed
-from epochal.numeric import wide
+from epochal.numeric import count, wide
 
 
 class MeanSquaredError(Metric):
@@ -48,11 +48,11 @@ class MeanSquaredError(Metric):
         error = wide(preds) - wide(target)  # in float64: half precision and integers would overflow
         if self.num_outputs == 1:
             error = error.reshape(-1)
-            return {"total": error @ error, "count": error.shape[0]}
+            return {"total": error @ error, "count": count(error.shape[0], error)}
         if error.ndim != 2 or error.shape[1] != self.num_outputs:
             came = f"preds has shape {check.shape(preds)}"
             check.fail(self, came, f"num_outputs is {self.num_outputs}", "Pass preds and target as (N, num_outputs).")
-        return {"total": error.square().sum(0), "count": error.shape[0]}
+        return {"total": error.square().sum(0), "count": count(error.shape[0], error)}
 
     def value(self, total: Tensor, count: Tensor) -> Tensor:
         mean = total / count

@@ -66,7 +66,7 @@ class Wrapper(Metric, composite=True):
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         shares = self.shares(args, kwargs)
-        with all_or_none([self]) if len(shares) > 1 else nullcontext():
+        with all_or_none([self]) if len(shares) > 1 and not torch.compiler.is_compiling() else nullcontext():
             for metric, (mine, named) in zip(self.inner, shares, strict=True):
                 metric.update(*mine, **named)
 

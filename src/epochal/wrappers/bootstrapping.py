@@ -58,6 +58,7 @@ class BootStrapper(Wrapper, composite=True):
     """
 
     random = True
+    uncompiled = "how it measures depends on what its metric does with one row, which is tried"
     replicates: Weighted | Copies
 
     def __init__(

@@ -47,6 +47,7 @@ class MultioutputWrapper(Wrapper, composite=True):
         check.whole(self, "output_dim", output_dim, -100)
         self.num_outputs, self.output_dim = num_outputs, output_dim
         self.remove_nans, self.squeeze_outputs = remove_nans, squeeze_outputs
+        self.uncompiled = "how many samples have no NaN is a value of the data; remove_nans=False compiles" if remove_nans else ""
         self.hold(metrics=nn.ModuleList(base_metric.clone() for _ in range(num_outputs)))
         self.is_differentiable = getattr(base_metric, "is_differentiable", None)
         look_like(self, base_metric)

@@ -53,6 +53,7 @@ row("Running", "classwise", scores, build=wrapped(ew.Running, wrapped(ew.Classwi
 
 two = numbers(2, inputs=2)
 row("MultioutputWrapper", "errors", two, build=wrapped(ew.MultioutputWrapper, epochal.MeanSquaredError, 2))
+row("MultioutputWrapper", "NaN and all", two, build=wrapped(ew.MultioutputWrapper, epochal.MeanSquaredError, 2, remove_nans=False))
 row("MultioutputWrapper", "rows", numbers(2), build=wrapped(ew.MultioutputWrapper, epochal.SumMetric, 2, squeeze_outputs=False))
 row("MultioutputWrapper", "running", two, build=wrapped(ew.MultioutputWrapper, wrapped(ew.Running, epochal.MeanSquaredError), 2))
 
