@@ -1,6 +1,7 @@
 """A run that may be killed at any moment, and goes on when it is started again: ``python -m tests.training.faulty FOLDER``."""
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -16,17 +17,28 @@ from tests.training.toys import Rows, loader
 EPOCHS = 8
 
 
-def run(folder: Path, version: int, slow: float = 0.0) -> tuple[Rich, list]:
+class Killed(Rich):
+    """Counts its time from the first step on: that to start is not what is to be broken off."""
+
+    def __init__(self, kill_after: float) -> None:
+        super().__init__()
+        self.kill_after, self.began, self.first_step = kill_after, 0.0, 0
+
+    def on_train_start(self) -> None:
+        self.began, self.first_step = time.monotonic(), self.global_step
+        if self.kill_after:
+            threading.Thread(target=self.kill, daemon=True).start()
+
+    def kill(self) -> None:
+        time.sleep(self.kill_after)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run(folder: Path, version: int, kill_after: float) -> tuple[Killed, list]:
     """The run, from the last checkpoint on. Returns the module and the rows of the epochs that ended here."""
-
-    class Slow(Rich):
-        def training_step(self, batch, batch_idx):
-            time.sleep(slow)
-            return super().training_step(batch, batch_idx)
-
     torch.manual_seed(3)
     rows = Rows()
-    module = Slow()
+    module = Killed(kill_after)
     pl.Trainer(
         max_epochs=EPOCHS,
         accelerator="cpu",
@@ -42,10 +54,9 @@ def run(folder: Path, version: int, slow: float = 0.0) -> tuple[Rich, list]:
 
 def main() -> None:
     folder, version, kill_after = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    if kill_after:
-        threading.Thread(target=lambda: (time.sleep(kill_after), os.kill(os.getpid(), 9)), daemon=True).start()
-    module, rows = run(folder, version, slow=0.002)
-    torch.save({"weights": module.state_dict(), "rows": rows}, folder / "ended.pt")
+    module, rows = run(folder, version, kill_after)
+    took = time.monotonic() - module.began
+    torch.save({"weights": module.state_dict(), "rows": rows, "took": took, "first_step": module.first_step}, folder / "ended.pt")
 
 
 if __name__ == "__main__":

@@ -41,18 +41,18 @@ def test_killed_runs_end_as_one_that_was_left_alone(tmp_path):
     assert started(tmp_path / "whole", 0) == 0
     whole = torch.load(tmp_path / "whole" / "ended.pt", weights_only=True)
     rows = {step: row for step, row in whole["rows"] if "val_acc" in row}
-    draw, kills, runs, version = random.Random(5), 0, 0, 0
+    draw, kills, runs, version, places = random.Random(5), 0, 0, 0, []
     while kills < KILLS:
         folder, ended = tmp_path / f"run{runs}", False
         runs += 1
         while not ended:
-            code = started(folder, version, kill_after=draw.uniform(0.05, 1.2) if kills < KILLS else 0.0)
+            code = started(folder, version, kill_after=whole["took"] * draw.uniform(0.01, 0.7) if kills < KILLS else 0.0)
             version += 1
             assert code in (0, -signal.SIGKILL)
             kills += code != 0
             ended = code == 0
-            for path in Path(folder).rglob("*.ckpt"):
-                storage.read(path)  # whole
+            steps = [storage.read(path)["global_step"] for path in Path(folder).rglob("*.ckpt")]  # which are whole
+            places.append(max(steps, default=0))
         found = torch.load(folder / "ended.pt", weights_only=True)
         for name, weight in whole["weights"].items():
             assert torch.equal(weight, found["weights"][name]), name
@@ -60,10 +60,11 @@ def test_killed_runs_end_as_one_that_was_left_alone(tmp_path):
             if "val_acc" in row:
                 assert row == pytest.approx(rows[step], rel=1e-6)
         read_logs(folder, rows)
+    assert len(set(places)) > KILLS / 3, "the kills came before the first checkpoint, or after the end"
 
 
 def read_logs(folder, rows):
-    """Each file parses, each of its epoch values is that of the whole run, and all together have the last epochs."""
+    """Each file parses, each of its epoch values is that of the whole run, and all together have all epochs."""
     seen = set()
     for path in Path(folder).rglob("metrics.csv"):
         with open(path) as file:
@@ -73,4 +74,4 @@ def read_logs(folder, rows):
                     step = int(row["step"])
                     assert float(row["val_acc"]) == pytest.approx(rows[step]["val_acc"], rel=1e-6)
                     seen.add(step)
-    assert max(rows) in seen
+    assert seen == set(rows)

@@ -248,9 +248,10 @@ class ModelCheckpoint(Callback):
     # --- saving ----------------------------------------------------------------------------------------------------------
 
     def _save(self, trainer: Any, path: str) -> None:
+        writer = trainer.logbook.writer
+        writer.now("flush")  # a run that goes on from the file does not send again what came before it
         trainer.save_checkpoint(path, self.save_weights_only)
-        for logger in trainer.loggers if trainer.is_global_zero else ():
-            getattr(logger, "after_save_checkpoint", lambda _: None)(self)
+        writer.now("after_save_checkpoint", self)
 
     def _save_latest(self, trainer: Any, values: Mapping[str, Any]) -> str:
         before = self.best_model_path
