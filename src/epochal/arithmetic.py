@@ -62,7 +62,7 @@ class CompositionalMetric(Metric, composite=True):
         return tuple(operand for operand in (self.metric_a, self.metric_b) if operand is not None)
 
     @property
-    def plot_title(self) -> str:  # type: ignore[override]
+    def plot_title(self) -> str:  # type: ignore[override]  # a constant of other classes
         """The formula with the names of its metrics."""
 
         def name(operand: Any) -> str:

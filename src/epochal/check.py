@@ -165,7 +165,7 @@ def unknown_arguments(metric: object, unknown: Mapping[str, Any], known: Collect
         )
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # so it is in torch
 def arguments(method: Callable[..., Any]) -> tuple[str, ...] | None:
     """The names of the arguments that a method takes; None: any."""
     return _arguments(method)

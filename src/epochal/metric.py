@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from torch.compiler import is_dynamo_compiling
 from typing_extensions import Self
 
-from epochal import check, dist
+from epochal import check, dist, loading
 from epochal.integrations.torchmetrics import recognised_as
 from epochal.operators import Operators
 from epochal.plot import values
@@ -53,7 +53,6 @@ from epochal.states import (
     State,
     combine,
     extent,
-    kind,
     place,
     real_tensors,
     same_versions,
@@ -157,7 +156,7 @@ class Metric(Operators, nn.Module):
         self.__dict__.update(options)
         self.__dict__.update(
             _slots={},
-            _device=CPU,
+            _device=check.CPU,
             _dtype=None,
             _double=False,
             _updates=0,
@@ -481,7 +480,7 @@ class Metric(Operators, nn.Module):
 
     def placed(self, name: str, field: Any) -> Any:
         """A field where it belongs: on the metric's device, lists on the CPU if they are to be computed there."""
-        return place(field, CPU if self.compute_on_cpu and self._slots[name].is_list else self._device)
+        return place(field, check.CPU if self.compute_on_cpu and self._slots[name].is_list else self._device)
 
     def is_like(self, other: Metric) -> bool:
         """Whether both, of one statistic, hold the same fields, or both none yet: then :meth:`after` is the same for both."""
@@ -775,8 +774,10 @@ class Metric(Operators, nn.Module):
         if not found:
             return
         try:
-            self._check_schema(local_metadata)
-            state = {name: self._loadable(name, field) for name, field in found.items()}
+            loading.check_schema(self, self._version, local_metadata)
+            with real_tensors():
+                fields = {k: loading.loadable(self, self._slots[k], v, exact=not self._classic) for k, v in found.items()}
+                state = {name: self.placed(name, field) for name, field in fields.items()}
         except ValueError as error:
             error_msgs.append(str(error))
             return
@@ -789,50 +790,6 @@ class Metric(Operators, nn.Module):
             part = {k: extent(v) if self._slots[k].is_list else v.clone() if self._classic else v for k, v in part.items()}
             self._loaded = Loaded(local_metadata["snapshot"], self._updates, part)
 
-    def _check_schema(self, about: Mapping[str, Any]) -> None:
-        """Raise unless a saved state is of this release's form, and was declared as the own one is."""
-        version = about.get("version", self._version)
-        if version != self._version:
-            check.fail(
-                self,
-                f"the loaded state has version {version} of the schema",
-                f"{self._version} is needed",
-                "It comes from another library or release: compute its value there.",
-            )
-        for name, declared in about.get("fields", {}).items():
-            own = self._slots[name].declared if name in self._slots else "no such field"
-            if declared != own:
-                came = f"field {name!r} of the loaded state is declared as {declared}"
-                check.fail(self, came, f"here it is {own}", "Build the metric with the arguments that it was saved with.")
-
-    def _loadable(self, name: str, field: Any) -> Any:
-        """A field of a loaded state, on this device and in the dtype that the state is kept in; raises if it is no such field."""
-        slot, came = self._slots[name], f"field {name!r} of the loaded state"
-        if slot.is_list:
-            if not isinstance(field, Tensor | list | tuple):
-                check.fail(self, f"{came} is a {type(field).__name__}", "a list is needed")
-            rows = [field] if isinstance(field, Tensor) else field
-            with real_tensors():
-                return self.placed(name, Blocks(rows) if slot.reduction == "cat" else list(rows))
-        default = slot.default
-        assert isinstance(default, Tensor)
-        if not isinstance(field, Tensor):
-            check.fail(self, f"{came} is a {type(field).__name__}", "a tensor is needed")
-        dtype = torch.promote_types(field.dtype, default.dtype)
-        if kind(dtype) != kind(default.dtype):
-            if not self._classic:  # whose update may have made any other tensor of it
-                check.fail(self, f"{came} has {kind(field.dtype)}", f"{kind(default.dtype)} ({default.dtype}) are needed")
-            dtype = field.dtype
-        if default.numel() and not _fits(default.shape, field.shape):
-            check.fail(
-                self,
-                f"{came} has shape {check.shape(field)}",
-                f"{check.shape(default)} is needed",
-                "Build the metric with the arguments that it was saved with.",
-            )
-        with real_tensors():
-            return self.placed(name, field.to(dtype, copy=True))
-
     def extra_repr(self) -> str:
         arguments = frozenset(inspect.signature(type(self)).parameters)
         return ", ".join(f"{k}={v}" for k, v in sorted(self.__dict__.items()) if not k.startswith("_") and k in arguments)
@@ -841,7 +798,7 @@ class Metric(Operators, nn.Module):
     _plot = values  # what the ``plot`` of a class that was written for torchmetrics calls
 
 
-CPU, ZERO = torch.device("cpu"), torch.tensor(0)
+ZERO = torch.tensor(0)
 WEIGHT = "_updates"  # beside the fields of a state: how many updates it holds, the weight of a "mean"
 OPTIONS: dict[str, Any] = {
     "compute_on_cpu": False,
@@ -880,7 +837,7 @@ class _Known:
     """The metrics that functions in compiled code read, each an attribute: there a module can be found, but not be built."""
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # so it is in torch
 def _known(cls: Any, *args: Hashable, **kwargs: Hashable) -> str:
     metric = _fixed(cls, *args, **kwargs)
     name = f"_{id(metric)}"  # which it keeps: it is never let go
@@ -1053,12 +1010,6 @@ def cleaned(module: nn.Module) -> nn.Module:
 
 def _random_id() -> int:
     return int.from_bytes(os.urandom(7), "little")
-
-
-def _fits(default: torch.Size, shape: torch.Size) -> bool:
-    """Whether merging with the default would leave this shape: a scalar may have grown to a vector by its updates."""
-    own = tuple(default)
-    return len(shape) >= len(own) and all(a in (1, b) for a, b in zip(own[::-1], tuple(shape)[::-1], strict=False))
 
 
 def _rows(field: Any) -> Tensor:

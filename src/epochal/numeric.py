@@ -121,7 +121,8 @@ def constant(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple
                 known[args] = found
         return found
 
-    return cast("Callable[..., tuple[Tensor, ...]]", torch.compiler.assume_constant_result(made))  # type: ignore[no-untyped-call]
+    known_to_torch: Any = torch.compiler.assume_constant_result  # which it leaves untyped
+    return cast("Callable[..., tuple[Tensor, ...]]", known_to_torch(made))
 
 
 KEPT = 256

@@ -348,6 +348,32 @@ def over_ranks(rank, size):
     return out
 
 
+def steps_over_ranks(rank, size):
+    """The raw values of a step over all ranks by our exchange, and by a loop over everybody's rows; and whether a rank had none."""
+    batches = [(torch.tensor([1, 0, 1, 1][: 1 + 3 * r]), torch.tensor([1, 1, 0, 1][: 1 + 3 * r])) for r in range(size)]
+    drawing = BootStrapper(epochal.SumMetric(), B)
+    loops, drawn = [toys.MyAccuracy(sync_on_compute=False) for _ in range(B)], []
+    for r, batch in enumerate(batches):
+        torch.manual_seed(r)
+        for metric, weights in zip(loops, drawing.weights(batch, {}).tolist(), strict=True):
+            index = [i for i, weight in enumerate(weights) for _ in range(weight)]
+            drawn.append(bool(index))
+            if index:
+                metric.update(*(rows(value, index) for value in batch))
+    boot = BootStrapper(toys.MyAccuracy(), B, mean=False, std=False, raw=True, dist_sync_on_step=True)
+    assert isinstance(boot.replicates, Copies)
+    torch.manual_seed(rank)
+    step = boot(*batches[rank])["raw"]
+    return step, torch.stack([metric.compute() for metric in loops]), boot.compute()["raw"], all(drawn)
+
+
+def test_a_step_over_ranks_whose_replicates_may_have_no_row(pools):
+    for step, expected, epoch, all_drawn in pools[2].run(steps_over_ranks):
+        assert not all_drawn
+        assert difference(step, expected) is None
+        assert difference(epoch, expected) is None
+
+
 def test_ranks_resample_their_own(pools):
     answers = pools[3].run(over_ranks)
     for index in range(2):

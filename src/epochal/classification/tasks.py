@@ -7,6 +7,8 @@ sample to ignore weighs nothing.
 Whether float predictions of a binary or multilabel metric are probabilities or logits is a property of all the data. The cell
 of a prediction says on which side of the threshold it lies under either reading, and whether it lies outside of [0, 1]; once
 any of all the data has been outside, they were logits. ``logits=True`` or ``False`` fixes the reading.
+
+Longer than other files by a little: the tasks are one list, each beside those that it is like.
 """
 
 from __future__ import annotations

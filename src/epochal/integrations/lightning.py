@@ -52,7 +52,7 @@ class LoggingMixin:
             return
         found = (value, ()) if isinstance(value, Metric) else metric_of(value)
         if found is None:
-            super().log(name, value, *args, **kwargs)  # type: ignore[misc]
+            super().log(name, value, *args, **kwargs)  # type: ignore[misc]  # of the class that this is mixed into
             return
         metric, path = found
         book = _book(self)
@@ -73,7 +73,7 @@ class LoggingMixin:
                 continue
             reading = book.reading((key, self._in_training(), book.stepped is not None))
             reading.show(metric, where, item, book)
-            super().log(key, reading, *args, **{**kwargs, "metric_attribute": key})  # type: ignore[misc]
+            super().log(key, reading, *args, **{**kwargs, "metric_attribute": key})  # type: ignore[misc]  # the same
 
     def log_dict(self, dictionary: Any, *args: Any, **kwargs: Any) -> None:
         """As Lightning's, for the values that :meth:`log` takes."""
@@ -136,9 +136,8 @@ class Reading(Metric, composite=True):
 
 
 def _book(module: Any) -> Book:
-    if "_book" not in module.__dict__:
-        module.__dict__["_book"] = Book()
-    return module.__dict__["_book"]  # type: ignore[no-any-return]
+    book: Book = module.__dict__.setdefault("_book", Book())
+    return book
 
 
 def _end(hook: Callable[..., Any]) -> Callable[..., Any]:

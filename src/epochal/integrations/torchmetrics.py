@@ -32,7 +32,7 @@ class Awaiting(MetaPathFinder):
     def __init__(self, ours: type) -> None:
         self.ours = ours
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002  # a finder's
         if fullname != BASE:
             return None
         sys.meta_path.remove(self)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from epochal import check
-from epochal.metric import OPTIONS, Metric, State, all_or_none, leaves, synced
+from epochal.metric import OPTIONS, Metric, State, all_or_none, cleaned, exchanged, held, leaves, synced
 from epochal.numeric import wide
 from epochal.results import cast as cast_result
 from epochal.states import Slot
@@ -243,7 +243,21 @@ class Copies(Metric, composite=True):
         self._added("update", weights, args, kwargs)
 
     def forward(self, weights: Tensor, *args: Any, **kwargs: Any) -> Any:
-        return stacked(self._added("forward", weights, args, kwargs))
+        if not self.dist_sync_on_step:
+            return stacked(self._added("forward", weights, args, kwargs))
+        values = self._over_ranks(weights, args, kwargs)  # first: where it raises, nothing is added
+        self._added("update", weights, args, kwargs)
+        return stacked(values)
+
+    def _over_ranks(self, weights: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        """The values of a batch over all processes, in one exchange: which replicates have a row of it differs between ranks."""
+        twins = [cleaned(metric) for metric in self.metrics]
+        for twin, call in zip(twins, resampled(weights, args, kwargs), strict=True):
+            if call is not None:
+                cast(Metric, twin).update(*call[0], **call[1])
+        batch = {leaf: leaf.snapshot() for twin in twins for leaf in leaves(twin)}
+        with held({**batch, **exchanged(batch, on_step=True)}):
+            return [cast(Metric, twin).compute() for twin in twins]
 
     def _added(self, verb: str, weights: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
         values = []
