@@ -50,7 +50,7 @@ def over_ranks(rank, size, name):
         before, value = states(metric), metric.compute()
         stepping = example.make()
         for leaf in leaves(stepping):
-            leaf.dist_sync_on_step = not is_random(example)  # whose ranks may draw nothing
+            leaf.dist_sync_on_step = True
         step = case.called(stepping, batch)
         others.append(case.fed(case.batches[::-1][rank::size]))
         out.append(
@@ -67,10 +67,6 @@ def over_ranks(rank, size, name):
     return out
 
 
-def is_random(example) -> bool:
-    return any(leaf.random for leaf in leaves(example.make()))
-
-
 def is_homomorphism(example) -> bool:
     return not any(leaf.order_matters or leaf.random for leaf in leaves(example.make()))
 
@@ -85,8 +81,6 @@ def test_laws_over_processes(pools, name, size):
             for what, text in answer.items():
                 assert text is None, f"{example}: {what}: {text}"
             for kind, value in values.items():
-                if kind == "step" and is_random(example):
-                    continue
                 first = ranks[0].get("values", values)[kind]
                 assert difference(value, first, rtol=0, atol=0) is None, f"{example}, {kind}: ranks disagree"
             answer["values"] = values
