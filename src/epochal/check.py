@@ -15,7 +15,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from torch.compiler import is_dynamo_compiling
 CPU = torch.device("cpu")  # to compare with: the name of a device's type costs ten times as much
 # Whether torch.func.vmap is at work, where nothing has a value; torch has no public word for it.
 is_transforming: Callable[[], bool] = torch._C._are_functorch_transforms_active  # noqa: SLF001
+F = TypeVar("F", bound=Callable[..., Any])
 _values: ContextVar[str] = ContextVar("epochal_values", default="read")
 
 
@@ -165,7 +166,13 @@ def unknown_arguments(metric: object, unknown: Mapping[str, Any], known: Collect
         )
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # so it is in torch
+def constant_result(function: F) -> F:
+    """``torch.compiler.assume_constant_result``, which would import the compiler: that takes a second, at each import of ours."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF001  # all that torch's own does
+    return function
+
+
+@constant_result
 def arguments(method: Callable[..., Any]) -> tuple[str, ...] | None:
     """The names of the arguments that a method takes; None: any."""
     return _arguments(method)

@@ -837,7 +837,7 @@ class _Known:
     """The metrics that functions in compiled code read, each an attribute: there a module can be found, but not be built."""
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # so it is in torch
+@check.constant_result
 def _known(cls: Any, *args: Hashable, **kwargs: Hashable) -> str:
     metric = _fixed(cls, *args, **kwargs)
     name = f"_{id(metric)}"  # which it keeps: it is never let go

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -121,8 +121,7 @@ def constant(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple
                 known[args] = found
         return found
 
-    known_to_torch: Any = torch.compiler.assume_constant_result  # which it leaves untyped
-    return cast("Callable[..., tuple[Tensor, ...]]", known_to_torch(made))
+    return check.constant_result(made)
 
 
 KEPT = 256

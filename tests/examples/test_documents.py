@@ -54,7 +54,7 @@ def test_the_metric_of_the_guide_is_lawful(tmp_path, monkeypatch):
     imports = (
         "import torch\nfrom collections.abc import Hashable\nfrom torch import Tensor\nfrom typing_extensions import Unpack\n"
         "from epochal import check\nfrom epochal.metric import Metric, MetricOptions, State, fixed\n"
-        "from epochal.numeric import wide\n"
+        "from epochal.numeric import count, wide\n"
     )
     (tmp_path / "guide.py").write_text(imports + blocks("docs/adding-a-metric.md")[0])  # a file, so that pickle finds it
     monkeypatch.syspath_prepend(tmp_path)
