@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 import torch
 
 import epochal
-from epochal import check
+from epochal import MeanMetric, check
+from epochal.classification import BinaryAccuracy
 from epochal.results import mapped
 from epochal.testing import difference
-from epochal.wrappers import BootStrapper
+from epochal.wrappers import BootStrapper, MinMaxMetric
 from epochal.wrappers.replicates import Copies, Joint, Weighted
 from tests import toys
 from tests.errors.grammar import refused
@@ -438,3 +440,17 @@ def test_a_value_has_a_gradient():
     assert preds.grad is not None
     assert preds.grad.abs().sum() > 0
     assert not any(field.requires_grad for field in boot.replicates.metric_state.values())
+
+
+@pytest.mark.parametrize(
+    "metric", [BinaryAccuracy(), MeanMetric(nan_strategy="error"), MinMaxMetric(MeanMetric(nan_strategy="error"))]
+)
+def test_a_fault_in_a_row_that_no_replicate_drew_is_found_at_compute(metric):
+    scores, labels = torch.tensor([math.nan, 0.2, 0.7, 0.9]), torch.tensor([0, 1, 0, 1])
+    for seed in range(20):  # of two replicates of four rows a tenth draws the first row not once
+        torch.manual_seed(seed)
+        bootstrap = BootStrapper(metric, num_bootstraps=2, sampling_strategy="multinomial")
+        with check.deferred():
+            bootstrap.update(*(scores, labels)[: 1 + isinstance(metric, BinaryAccuracy)])
+            with pytest.raises(ValueError, match="NaN"):
+                bootstrap.compute()

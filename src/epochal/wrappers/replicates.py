@@ -8,6 +8,9 @@ What a replicate's statistic costs follows from what the metric declares, never 
     Copies      all else (lists, the classic way, metrics inside of it): a metric for each replicate
 
 In each of them a replicate has what a metric would have that was updated with the rows, each as often as its weight says.
+
+Of a metric that looks for faults (:meth:`Metric.verify`) one replicate more is kept, the data as they came: a fault in a row that
+no other happened to draw is found in it.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import copy
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import Any, cast
 
 import torch
@@ -41,6 +45,15 @@ def replicates(metric: Metric, number: int) -> Weighted | Copies:
     if cls.merge is not Metric.merge:
         return Joint(metric, number)
     return (Weighted if all(slot.reduction in MERGES for slot in slots) else Copies)(metric, number)
+
+
+def looks_for_faults(metric: Metric) -> bool:
+    return any(type(leaf).verify is not Metric.verify for leaf in leaves(metric))
+
+
+def and_once(weights: Tensor) -> Tensor:
+    """The weights, and those of a replicate more that takes each row once."""
+    return torch.cat([weights, weights.new_ones(1, weights.shape[1])])
 
 
 def _is_fixed(slot: Slot) -> bool:
@@ -107,11 +120,12 @@ class Weighted(Metric):
     def __init__(self, metric: Metric, number: int) -> None:
         super().__init__(**{name: getattr(metric, name) for name in OPTIONS})
         self.higher_is_better = metric.higher_is_better
-        self.base_metric, self.number = metric, number
+        self.base_metric, self.number, self.looks = metric, number, looks_for_faults(metric)
         self.__dict__["refuses"] = True  # measure has the metric look at the batch
         for slot in metric.slots.values():
             default = cast(Tensor, slot.default)
-            self.add_state(slot.name, default.expand(number, *default.shape).clone(), slot.reduction, slot.persistent)
+            field = default.expand(number + self.looks, *default.shape).clone()
+            self.add_state(slot.name, field, slot.reduction, slot.persistent)
 
     def measured_by(self) -> Any:
         return type(self.base_metric), self.base_metric.measured_by(), self.number
@@ -121,7 +135,7 @@ class Weighted(Metric):
 
     def measure(self, weights: Tensor, *args: Any, **kwargs: Any) -> State:
         self.base_metric.measured(args, kwargs)  # its errors are about the batch as it came
-        return self.resampled_measure(weights, args, kwargs)
+        return self.resampled_measure(and_once(weights) if self.looks else weights, args, kwargs)
 
     def resampled_measure(self, weights: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]) -> State:
         given: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
@@ -180,17 +194,16 @@ class Weighted(Metric):
     def apart(self, state: State) -> Iterator[State]:
         """The state of each replicate."""
         fields = {name: state[name].unbind() for name in self.slots}
-        return ({name: field[i] for name, field in fields.items()} for i in range(self.number))
+        return ({name: field[i] for name, field in fields.items()} for i in range(self.number + self.looks))
 
     def verify(self, state: State) -> None:
-        if type(self.base_metric).verify is not Metric.verify:
-            for replicate in self.apart(state):
-                self.base_metric.verify(replicate)
+        if self.looks:
+            self.base_metric.verify({name: state[name][-1] for name in self.slots})
 
     def value(self, **state: Tensor) -> Any:
         """Of each replicate."""
         metric = self.base_metric
-        values = [metric.value(**metric.derived(replicate)) for replicate in self.apart(state)]
+        values = [metric.value(**metric.derived(replicate)) for replicate in islice(self.apart(state), self.number)]
         return stacked([cast_result(value, torch.float64) for value in values])
 
 
@@ -228,13 +241,21 @@ class Copies(Metric, composite=True):
     def __init__(self, metric: Metric, number: int) -> None:
         super().__init__(**{name: getattr(metric, name) for name in OPTIONS})
         self.higher_is_better = metric.higher_is_better
+        self.number, self.looks = number, looks_for_faults(metric)
         weights = {id(parameter): parameter for parameter in metric.parameters()}
-        self.copies = nn.ModuleList(copy.deepcopy(metric, dict(weights)) for _ in range(number))
+        self.copies = nn.ModuleList(copy.deepcopy(metric, dict(weights)) for _ in range(number + self.looks))
         self.last: list[bool] = []  # which of them had a row of the last batch
 
     @property
     def metrics(self) -> list[Metric]:
         return cast(list[Metric], list(self.copies))
+
+    def calls(self, weights: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Call | None]:
+        return resampled(and_once(weights) if self.looks else weights, args, kwargs)
+
+    def drawn(self, values: Sequence[Any]) -> Any:
+        """The values of the replicates as one, without that of the data as they came."""
+        return stacked(values[: self.number])
 
     def keywords(self) -> Collection[str] | None:
         return self.metrics[0].keywords()
@@ -244,15 +265,15 @@ class Copies(Metric, composite=True):
 
     def forward(self, weights: Tensor, *args: Any, **kwargs: Any) -> Any:
         if not self.dist_sync_on_step:
-            return stacked(self._added("forward", weights, args, kwargs))
+            return self.drawn(self._added("forward", weights, args, kwargs))
         values = self._over_ranks(weights, args, kwargs)  # first: where it raises, nothing is added
         self._added("update", weights, args, kwargs)
-        return stacked(values)
+        return self.drawn(values)
 
     def _over_ranks(self, weights: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
         """The values of a batch over all processes, in one exchange: which replicates have a row of it differs between ranks."""
         twins = [cleaned(metric) for metric in self.metrics]
-        for twin, call in zip(twins, resampled(weights, args, kwargs), strict=True):
+        for twin, call in zip(twins, self.calls(weights, args, kwargs), strict=True):
             if call is not None:
                 cast(Metric, twin).update(*call[0], **call[1])
         batch = {leaf: leaf.snapshot() for twin in twins for leaf in leaves(twin)}
@@ -263,7 +284,7 @@ class Copies(Metric, composite=True):
         values = []
         with all_or_none([self]):
             self.last = []
-            for metric, call in zip(self.metrics, resampled(weights, args, kwargs), strict=True):
+            for metric, call in zip(self.metrics, self.calls(weights, args, kwargs), strict=True):
                 self.last.append(call is not None)
                 if call is not None:
                     values.append(getattr(metric, verb)(*call[0], **call[1]))
@@ -273,18 +294,18 @@ class Copies(Metric, composite=True):
         return values
 
     def of(self, weights: Tensor, *args: Any, **kwargs: Any) -> Any:
-        calls = zip(self.metrics, resampled(weights, args, kwargs), strict=True)
-        return stacked([nothing(metric) if call is None else metric.of(*call[0], **call[1]) for metric, call in calls])
+        calls = zip(self.metrics, self.calls(weights, args, kwargs), strict=True)
+        return self.drawn([nothing(metric) if call is None else metric.of(*call[0], **call[1]) for metric, call in calls])
 
     def compute(self) -> Any:
         with synced(metric for metric in self.metrics if not metric.is_computed()):
-            return stacked([metric.compute() for metric in self.metrics])
+            return self.drawn([metric.compute() for metric in self.metrics])
 
     def batch_value(self) -> Any:
         if not self.last:
             return None
         had = zip(self.metrics, self.last, strict=True)
-        return stacked([metric.batch_value() if rows else nothing(metric) for metric, rows in had])
+        return self.drawn([metric.batch_value() if rows else nothing(metric) for metric, rows in had])
 
     def reset(self) -> None:
         super().reset()
