@@ -449,6 +449,6 @@ def test_a_fault_in_a_row_that_no_replicate_drew_is_found_at_compute(metric):
         for seed in range(20):  # of two replicates of four rows a tenth draws the first row not once
             torch.manual_seed(seed)
             bootstrap = BootStrapper(base, num_bootstraps=2, sampling_strategy="multinomial")
-            with check.deferred(), pytest.raises(ValueError, match="NaN"):
-                bootstrap.update(*(scores, labels)[: 1 + isinstance(metric, BinaryAccuracy)])
-                bootstrap.compute()
+            batch = (scores, labels)[: 1 + isinstance(metric, BinaryAccuracy)]
+            with check.deferred():
+                refused(lambda: (bootstrap.update(*batch), bootstrap.compute()), ValueError, "NaN")
