@@ -451,4 +451,4 @@ def test_a_fault_in_a_row_that_no_replicate_drew_is_found_at_compute(metric):
             bootstrap = BootStrapper(base, num_bootstraps=2, sampling_strategy="multinomial")
             batch = (scores, labels)[: 1 + isinstance(metric, BinaryAccuracy)]
             with check.deferred():
-                refused(lambda: (bootstrap.update(*batch), bootstrap.compute()), ValueError, "NaN")
+                refused(lambda: (bootstrap.update(*batch), bootstrap.compute()), ValueError, type(metric).__name__, ["NaN"])
