@@ -218,8 +218,11 @@ class Logbook:
         for entry in self._entries(stage):
             if entry.on_step and not entry.sent and entry.to_logger:
                 epoch = self.epoch if entry.seen else entry.left
-                values = {key: value for key, value in entry.keys(entry.last, entry.step_fork).items() if is_scalar(value)}
-                rows.setdefault((entry.at, epoch), {}).update(values)
+                row = rows.setdefault((entry.at, epoch), {})
+                if type(entry.last) is float:  # the common case, at every step
+                    row[entry.name + entry.step_fork + entry.suffix] = entry.last
+                else:
+                    row.update({k: v for k, v in entry.keys(entry.last, entry.step_fork).items() if is_scalar(v)})
                 entry.sent = True
         for (step, epoch), row in sorted(rows.items()):
             self._logged.update(row)

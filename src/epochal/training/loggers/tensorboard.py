@@ -56,15 +56,20 @@ class TensorBoardLogger(FolderLogger):
         return self._writer
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """A scalar for each key; several in one chart for a dict."""
+        """A scalar for each key, all of a row in one event; several in one chart for a dict."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
         if step is None:
             step = self._steps
         self._steps = step + 1
+        writer, scalars = self.experiment, []
         for key, value in metrics.items():
             if isinstance(value, Mapping):
-                self.experiment.add_scalars(self._prefixed(key), dict(value), step)
+                writer.add_scalars(self._prefixed(key), dict(value), step)
             else:
-                self.experiment.add_scalar(self._prefixed(key), float(value), step)
+                scalars.append(Summary.Value(tag=self._prefixed(key), simple_value=float(value)))
+        if scalars:
+            writer._get_file_writer().add_summary(Summary(value=scalars), step)  # noqa: SLF001  # which opens one anew after a close
 
     def log_figure(self, name: str, figure: Any, step: int | None = None) -> None:
         """A matplotlib ``Figure``, as an image; pyplot is not needed, and nothing has to be closed."""
