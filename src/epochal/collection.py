@@ -205,10 +205,11 @@ class MetricCollection(nn.ModuleDict):
         }
 
     def _results(self, values: Values) -> dict[str, Any]:
-        return self._flattened(self._by_member(values))
+        return self.flattened(self._by_member(values))
 
-    def _flattened(self, results: Mapping[str, Any]) -> dict[str, Any]:
-        """Entries for the results that are dictionaries, with the members' names before theirs if any two would be equal."""
+    def flattened(self, results: Mapping[str, Any]) -> dict[str, Any]:
+        """Results by member as results by name: one for each entry of a dictionary, behind its member's name if any two would be
+        equal."""
         if not any(isinstance(result, dict) for result in results.values()):
             return {self.named(name): result for name, result in results.items()}
         plain = [key for name, result in results.items() for key in (result if isinstance(result, dict) else [name])]

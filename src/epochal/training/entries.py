@@ -70,6 +70,7 @@ class Entry:
         self.suffix = scope.suffix if said["add_dataloader_idx"] else ""
         self.forked = self.on_step and self.on_epoch
         self.step_fork, self.epoch_fork = ("_step", "_epoch") if self.forked else ("", "")
+        self.leaves: tuple[str, ...] = (name,)  # of a dict its entries
         self.last: Any = None  # the latest value, for the step
         self.at = -1  # the step it belongs to
         self.sent = True
@@ -100,7 +101,17 @@ class Entry:
 
     def keys(self, value: Any, fork: str = "") -> dict[str, Any]:
         """A value under its key, or under several where it is a vector or a dict."""
-        return expanded(self.name, value, fork, self.suffix)
+        named = expanded(self.name, value, fork, self.suffix)
+        if not isinstance(value, Mapping):
+            return named
+        self.notice(value)
+        clash = [self.book.clashes(self, leaf) for leaf in self.leaves]
+        return {f"{self.name}_{key}" if clashes else key: item for (key, item), clashes in zip(named.items(), clash, strict=True)}
+
+    def notice(self, value: Any) -> None:
+        """Remember what the entries of a result are called."""
+        if isinstance(value, Mapping):
+            self.leaves = tuple(expanded(self.name, value))
 
     def saved(self) -> dict[str, Any]:
         """For a checkpoint: how it was declared, and what it holds."""
@@ -310,24 +321,25 @@ class MetricEntry(Entry):
 
     def add(self, value: Any, batch_size: int | None) -> None:  # noqa: ARG002  # a metric weighs by itself
         book = self.book
-        if isinstance(value, Tensor):
-            found = foreign.metric_of(value)
+        is_result = isinstance(value, Tensor | Mapping | list | tuple)
+        metric = value
+        if is_result:
+            found = foreign.owner_of(value)
             if found is None:
-                _changed(self, "a plain number")
-            metric, path = found
-        else:
-            metric, path = value, ()
-            if not hasattr(metric, "compute"):
-                _changed(self, f"a {type(value).__name__}")
+                _changed(self, "a plain number" if isinstance(value, Tensor) else f"a {type(value).__name__}")
+            metric = found[0]
+        elif not hasattr(metric, "compute"):
+            _changed(self, f"a {type(value).__name__}")
         if metric is not self.metric:
             self._renew(metric)
         self.seen = True
         if self.scope.rule.epoch_only:
-            self.taken = book.taken(metric, value if path or isinstance(value, Tensor) else None)
+            self.taken = book.taken(metric, value if is_result else None)
         elif self.on_step:
-            step = value if isinstance(value, Tensor) else follow(book.batch_value(metric), self.path)
+            step = value if is_result else follow(book.batch_value(metric), self.path)
             if step is not None:
                 self.stamp(step.detach() if isinstance(step, Tensor) else step)
+                self.notice(step)
 
     def _renew(self, metric: Any) -> None:
         """A formula may be built anew at each step; two metrics of the module under one key are a mistake."""

@@ -6,12 +6,14 @@ They synchronise by themselves, in their own ``compute``.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Mapping
 from typing import Any
 from weakref import WeakValueDictionary
 
 from torch import Tensor, nn
 
 from epochal import metric as ours
+from epochal.collection import MetricCollection
 from epochal.metric import Metric
 
 _COUNT, _CACHE, _LAST = "_update_count", "_computed", "_forward_cache"  # where torchmetrics keeps them
@@ -57,6 +59,49 @@ def metric_of(value: object) -> tuple[Any, tuple[Any, ...]] | None:
     token = getattr(value, _TOKEN, None)
     metric = _METRICS.get(token[0]) if token else None
     return None if metric is None or token is None else (metric, token[1:])
+
+
+def owner_of(value: object) -> tuple[Any, tuple[Any, ...]] | None:
+    """:func:`metric_of`, also for a dict or a list that one metric returned."""
+    if not isinstance(value, Mapping | list | tuple):
+        return metric_of(value)
+    found = {part and (part[0], part[1][:-1]) for part in map(owner_of, value.values() if isinstance(value, Mapping) else value)}
+    return found.pop() if len(found) == 1 else None
+
+
+def is_whole(value: object) -> bool:
+    """Whether this is all of what one metric returned."""
+    found = owner_of(value)
+    return found is not None and not found[1]
+
+
+def results_of(collection: Any) -> dict[str, tuple[Any, tuple[Any, ...]]]:
+    """The names of a collection's results, as it gives them: the metric of each, and the keys that lead to it."""
+    known = {name: _shown(metric) for name, metric in collection.items(keep_base=True)}
+    twin = collection if isinstance(collection, MetricCollection) else MetricCollection({}, collection.prefix, collection.postfix)
+    named = twin.flattened({name: _paths(value, (name,)) for name, value in known.items()})
+    return {name: (collection[path[0]], path[1:]) for name, path in _leaves(named)}
+
+
+def _shown(metric: Any) -> Any:
+    """A result, to look at its form; None where there is none yet."""
+    try:
+        return batch_value(metric)
+    except Exception:  # one batch may be too little for the metric, and need not be enough
+        return None
+
+
+def _paths(value: Any, path: tuple[Any, ...]) -> Any:
+    return {key: _paths(item, (*path, key)) for key, item in value.items()} if isinstance(value, Mapping) else path
+
+
+def _leaves(named: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Of a dict of dicts, the inner names behind the outer."""
+    for name, item in named.items():
+        if isinstance(item, Mapping):
+            yield from _leaves(item, f"{before}{name}_")
+        else:
+            yield before + str(name), item
 
 
 def is_collection(value: object) -> bool:

@@ -10,7 +10,6 @@ Longer than other files: one object holds a run's values, and recording, closing
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
@@ -27,7 +26,7 @@ from epochal.training.history import History
 from epochal.training.loggers.writer import Writer
 from epochal.training.parking import Parking, Place, joined
 from epochal.training.ranks import Ranks, Table
-from epochal.training.readings import as_tensor, floats, is_plain, is_scalar, settle
+from epochal.training.readings import as_tensor, cloned, floats, is_plain, is_scalar, settle
 
 WHOLE = -1  # in place of a loader: all of a stage
 
@@ -35,11 +34,12 @@ WHOLE = -1  # in place of a loader: all of a stage
 class Scope:
     """One hook, of one loader where there are several: the keys that were logged in it."""
 
-    __slots__ = ("entries", "hook", "loader", "rule", "stage", "suffix")
+    __slots__ = ("collections", "entries", "hook", "loader", "rule", "stage", "suffix")
 
     def __init__(self, hook: str, stage: str, rule: Any, loader: int | None = None, suffix: str = "") -> None:
         self.hook, self.stage, self.rule, self.loader, self.suffix = hook, stage, rule, loader, suffix
         self.entries: dict[str, Entry] = {}
+        self.collections: dict[int, tuple[Any, dict[str, tuple[Any, tuple[Any, ...]]]]] = {}  # what their results are called
 
 
 class Logbook:
@@ -123,11 +123,31 @@ class Logbook:
         entry.add(value, batch_size)
 
     def record_all(self, values: Mapping[str, Any], args: tuple[Any, ...], batch_size: int | None = None) -> None:
-        """Each value under its own key; a collection gives its members."""
+        """Each value under its own key; a collection gives its results."""
+        if type(values) is not dict and foreign.is_collection(values):
+            self._record_collection(values, args, batch_size)
+            return
         for name, value in values.items():
             self.record(name, value, args, batch_size)
 
-    def _declare(self, scope: Scope, name: str, value: Any, args: tuple[Any, ...], batch_size: int | None) -> Entry | None:
+    def _record_collection(self, collection: Any, args: tuple[Any, ...], batch_size: int | None) -> None:
+        """A collection as what it returns: the same names, though a member may have several."""
+        scope = self.scope
+        if scope is None:
+            _nowhere("a collection", method_of(self.parking.root))
+        parts = scope.collections.get(id(collection))
+        if parts is None or parts[0] is not collection:
+            parts = scope.collections[id(collection)] = collection, foreign.results_of(collection)
+        for name, (metric, path) in parts[1].items():
+            entry = scope.entries.get(name)
+            if entry is None or entry.args != args:
+                entry = self._declare(scope, name, metric, args, batch_size, path)
+            if entry is not None:
+                entry.add(metric, batch_size)
+
+    def _declare(
+        self, scope: Scope, name: str, value: Any, args: tuple[Any, ...], batch_size: int | None, path: tuple[Any, ...] = ()
+    ) -> Entry | None:
         """The first call with a key: check it, and decide what the key is. None if it stands for several keys."""
         if not isinstance(name, str):
             check.fail("self.log", f"name is {name!r}", "a string is needed", "Log as self.log(name, value).")
@@ -136,7 +156,7 @@ class Logbook:
         if foreign.is_collection(value):
             self.record_all(value, args, batch_size)
             return None
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and value and not foreign.is_whole(value):
             self._record_leaves(scope, name, value, args, batch_size)
             return None
         before = scope.entries.get(name)
@@ -146,22 +166,21 @@ class Logbook:
             _twice(scope, before, args)
         if scope.loader is not None and not args[8]:
             self._check_bare(scope, name)
-        entry = self._new_entry(scope, name, value, args)
+        entry = self._new_entry(scope, name, value, args, path)
         _check_flags(entry)
         if before is not None:
             entry.inherit(before)
         scope.entries[name] = entry
         return entry
 
-    def _new_entry(self, scope: Scope, name: str, value: Any, args: tuple[Any, ...]) -> Entry:
-        leaf = value[0] if isinstance(value, list | tuple) and value else value
-        found = foreign.metric_of(leaf)
+    def _new_entry(self, scope: Scope, name: str, value: Any, args: tuple[Any, ...], path: tuple[Any, ...]) -> Entry:
+        found = foreign.owner_of(value)
         if found is None and not foreign.is_metric(value):
             if not isinstance(value, Tensor) and (isinstance(value, str | list | tuple | Mapping) or value is None):
                 kind = f"the string {value!r}" if isinstance(value, str) else f"a {type(value).__name__}"
                 raise TypeError(_message(name, f"value is {kind}", ACCEPTED))
             return ScalarEntry(self, scope, name, args, value)
-        metric, path = (value, ()) if found is None else (found[0], found[1] if leaf is value else found[1][:-1])
+        metric, path = found or (value, path)
         names = self.parking.names_of_leaves(metric, name)
         self.parking.logged.update(names)
         return MetricEntry(self, scope, name, args, metric, path, self.parking.name_of(metric))
@@ -176,12 +195,12 @@ class Logbook:
                 )
 
     def _record_leaves(self, scope: Scope, name: str, value: Mapping[str, Any], args: tuple[Any, ...], size: int | None) -> None:
-        """A dict that a metric returned: its own keys, with the name before them where two would clash, or in a dict of dicts."""
+        """A dict that several metrics returned: its own keys, the name before them where two would clash, or in a dict of dicts."""
         for key, item in value.items():
             if isinstance(item, Mapping):
                 self._record_leaves(scope, str(key), item, args, size)
                 continue
-            found = foreign.metric_of(item)
+            found = foreign.owner_of(item)
             if found is None:
                 raise TypeError(_message(name, "value is a dict of numbers", ACCEPTED, "Pass it to self.log_dict."))
             other = scope.entries.get(key)
@@ -201,7 +220,7 @@ class Logbook:
         leaves = foreign.leaves(metric)
         if all(self._unchanged(leaf) for leaf in leaves):
             if value is not None:
-                return ("value", value.detach().clone())
+                return ("value", cloned(value))
             if all((WHOLE, self.where(leaf)) in self._merged or not leaf.metric_state for leaf in leaves):
                 return ("whole", None)
         return ("states", {self.where(leaf): foreign.snapshot(leaf) for leaf in leaves if self.where(leaf) is not None})
@@ -420,14 +439,24 @@ class Logbook:
         scope.entries.setdefault(name, entry)
         return entry
 
+    def clashes(self, entry: Entry, leaf: str) -> bool:
+        """Whether another key of the stage and the loader is named like an entry of this one's result."""
+        mine = entry.scope
+        return any(
+            leaf in other.leaves
+            for scope in self.scopes.values()
+            if (scope.stage, scope.loader) == (mine.stage, mine.loader)
+            for other in scope.entries.values()
+            if other.name != entry.name
+        )
+
     def _put(self, results: list[tuple[Entry, Any]]) -> None:
-        leaves = [(entry, value, entry.keys(value, entry.epoch_fork)) for entry, value in results]
-        seen = Counter(key for _, _, named in leaves for key in named)
+        for entry, value in results:
+            entry.notice(value)
         row = dict(self._row)
-        for entry, value, named in leaves:
-            for leaf, item in named.items():
-                clashes = seen[leaf] > 1 and isinstance(value, Mapping)
-                self._put_one(entry, f"{entry.name}_{leaf}" if clashes else leaf, item, row)
+        for entry, value in results:
+            for key, item in entry.keys(value, entry.epoch_fork).items():
+                self._put_one(entry, key, item, row)
             if entry.forked:
                 plain = entry.keys(value) if isinstance(value, Mapping) else {entry.name + entry.suffix: value}
                 self._callback.update(plain)

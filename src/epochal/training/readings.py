@@ -39,6 +39,15 @@ def settle(entries: Iterable[ScalarEntry]) -> None:
         entry.settle(rows)
 
 
+def cloned(value: Any) -> Any:
+    """A result on its own: without its graph, and whatever happens to what it came from."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, Mapping):
+        return {key: cloned(item) for key, item in value.items()}
+    return type(value)(map(cloned, value)) if isinstance(value, list | tuple) else value
+
+
 def is_scalar(value: Any) -> bool:
     return (not isinstance(value, Tensor) and isinstance(value, int | float)) or (isinstance(value, Tensor) and value.numel() == 1)
 
