@@ -176,7 +176,7 @@ class ScalarEntry(Entry):
                 samples = value.numel()
                 if samples != 1:
                     value, batch_size = self._of_samples(value), batch_size or samples
-                if not value.is_cpu or book.defers:
+                if not value.is_cpu or book.defers or value.numel() != 1:
                     self._wait(value, batch_size)
                     return
             value = value.item()

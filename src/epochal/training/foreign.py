@@ -78,7 +78,11 @@ def is_whole(value: object) -> bool:
 def results_of(collection: Any) -> dict[str, tuple[Any, tuple[Any, ...]]]:
     """The names of a collection's results, as it gives them: the metric of each, and the keys that lead to it."""
     known = {name: _shown(metric) for name, metric in collection.items(keep_base=True)}
-    twin = collection if isinstance(collection, MetricCollection) else MetricCollection({}, collection.prefix, collection.postfix)
+    twin = (
+        collection
+        if isinstance(collection, MetricCollection)
+        else MetricCollection({}, prefix=collection.prefix, postfix=collection.postfix)
+    )
     named = twin.flattened({name: _paths(value, (name,)) for name, value in known.items()})
     return {name: (collection[path[0]], path[1:]) for name, path in _leaves(named)}
 
