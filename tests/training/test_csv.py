@@ -8,6 +8,7 @@ import io
 import fsspec
 import pytest
 
+from epochal.training import storage
 from epochal.training.loggers import CSVLogger
 
 
@@ -23,6 +24,7 @@ def test_rows_are_written_and_appended(tmp_path, remote):
     for step in range(3):
         logger.log_metrics({"b": 0.5 * step, "a": 1.0, "epoch": 0}, step)
         logger.save()
+    logger.finalize("success")
     assert read(logger.path) == [{"a": "1.0", "b": str(0.5 * step), "epoch": "0", "step": str(step)} for step in range(3)]
 
 
@@ -82,8 +84,8 @@ def test_names_with_commas_are_quoted(tmp_path):
 def test_a_row_costs_the_same_however_many_there_are(tmp_path, monkeypatch, late):
     logger = CSVLogger(tmp_path, flush_logs_every_n_steps=10)
     appended, rewritten = [], []
-    append, rewrite = CSVLogger._append, CSVLogger._rewrite
-    monkeypatch.setattr(CSVLogger, "_append", lambda *args: (appended.append(len(args[2])), append(*args)))
+    append, rewrite = storage.append, CSVLogger._rewrite
+    monkeypatch.setattr(storage, "append", lambda *args: (appended.append(len(args[0])), append(*args)))
     monkeypatch.setattr(CSVLogger, "_rewrite", lambda self: (rewritten.append(1), rewrite(self)))
     costs = []
     for epoch in range(6):

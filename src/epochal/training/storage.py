@@ -7,8 +7,8 @@ import os
 import pickle
 import shutil
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import PurePath
 from typing import Any
 
@@ -26,6 +26,14 @@ WHOLE_AT_ONCE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory
 
 class NotPlain(TypeError):
     """A value that a file read with ``weights_only=True`` cannot hold."""
+
+
+class Unreachable(OSError):
+    """A remote address that does not answer, or that refuses."""
+
+    def __init__(self, came: str, fix: str) -> None:
+        super().__init__(f"{came}. {fix}")
+        self.came, self.fix = came, fix
 
 
 def plain(value: Any, where: str) -> Any:
@@ -68,20 +76,20 @@ def plain_weights(weights: Mapping[str, Any]) -> OrderedDict[str, Any]:
 
 def write(content: Mapping[str, Any], path: str | os.PathLike[str], storage_options: Any = None) -> None:
     """Write all of it, or nothing: under another name first, which is given up when all is on the disk."""
-    files, target = _place(path, storage_options)
-    _put(files, target, lambda file: torch.save(content, file))
+    put(path, lambda file: torch.save(content, file), storage_options)
 
 
 def copy(source: str, path: str) -> None:
     """A second file of the same content, whole or absent."""
-    files, start = _place(source)
-    with files.open(start, "rb") as original:
-        _put(*_place(path), lambda file: shutil.copyfileobj(original, file, 1 << 20))
+    with opened(source) as original:
+        put(path, lambda file: shutil.copyfileobj(original, file, 1 << 20))
 
 
-def _put(files: Any, target: str, fill: Callable[[Any], None]) -> None:
-    files.makedirs(os.path.dirname(target), exist_ok=True)
+def put(path: str | os.PathLike[str], fill: Callable[[Any], None], storage_options: Any = None) -> None:
+    """A file of what ``fill`` writes into it, whole or absent."""
+    files, target = _place(path, storage_options)
     if isinstance(files, LocalFileSystem):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(target + PART, "wb") as file:
             fill(file)
             file.flush()
@@ -91,11 +99,30 @@ def _put(files: Any, target: str, fill: Callable[[Any], None]) -> None:
         return
     buffer = io.BytesIO()
     fill(buffer)
-    if _protocols(files) & WHOLE_AT_ONCE:
-        files.pipe_file(target, buffer.getvalue())
-    else:
-        files.pipe_file(target + PART, buffer.getvalue())
-        files.mv(target + PART, target)
+    with _reached(files, path, "written"):
+        if _protocols(files) & WHOLE_AT_ONCE:  # which have no folders; making one would make a bucket of a misspelt name
+            files.pipe_file(target, buffer.getvalue())
+        else:
+            files.makedirs(os.path.dirname(target), exist_ok=True)
+            files.pipe_file(target + PART, buffer.getvalue())
+            files.mv(target + PART, target)
+
+
+@contextmanager
+def _reached(files: Any, path: str | os.PathLike[str], verb: str) -> Iterator[None]:
+    """Whatever the client of a remote address raises, as one kind of error that says what to look at."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(files, LocalFileSystem) or (verb == "read" and isinstance(error, FileNotFoundError)):
+            raise
+        if isinstance(error, FileNotFoundError):
+            fix = "Create the bucket, or correct its name."
+        elif isinstance(error, PermissionError) or "credentials" in str(error):
+            fix = "Check the credentials, and what they allow."
+        else:
+            fix = "Check the network and the endpoint."
+        raise Unreachable(f"{os.fspath(path)} cannot be {verb} ({type(error).__name__}: {error})", fix) from error
 
 
 def _protocols(files: Any) -> set[str]:
@@ -115,13 +142,13 @@ def _sync_folder(folder: str) -> None:
 
 def read(path: str | os.PathLike[str], map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
     """What :func:`write`, or Lightning, has written."""
-    files, target = _place(path)
-    if not files.exists(target):
-        folder = os.path.dirname(target)
-        there = sorted(os.path.basename(name) for name in files.ls(folder, detail=False)) if files.isdir(folder) else []
-        known = check.closest(os.path.basename(target), there) or (f"The folder holds {', '.join(there[:10])}." if there else "")
+    if not exists(path):
+        there = names(os.path.dirname(os.fspath(path)))
+        known = check.closest(os.path.basename(os.fspath(path)), there) or (
+            f"The folder holds {', '.join(there[:10])}." if there else ""
+        )
         raise FileNotFoundError(check.message("checkpoint", f"{path} came", "there is no such file", known))
-    with files.open(target, "rb") as file:
+    with opened(path) as file:
         data = io.BytesIO(file.read())
     try:
         found = torch.load(data, map_location=map_location, weights_only=weights_only is not False)
@@ -138,32 +165,64 @@ def read(path: str | os.PathLike[str], map_location: Any = "cpu", weights_only: 
 
 def write_text(text: str, path: str) -> None:
     """A text file, whole or absent."""
-    _put(*_place(path), lambda file: file.write(text.encode()))
+    put(path, lambda file: file.write(text.encode()))
+
+
+def append(text: str, path: str) -> None:
+    """To a local file, in one piece."""
+    with open(_place(path)[1], "ab") as file:
+        file.write(text.encode())
+
+
+def make_folder(path: str) -> None:
+    """Where there are folders: not in an object store."""
+    if is_local(path):
+        os.makedirs(_place(path)[1], exist_ok=True)
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """To read its bytes."""
+    files, target = _seen(path)
+    with _reached(files, path, "read"):
+        file = files.open(target, "rb")
+    with file:
+        yield file
 
 
 def read_table(path: str | os.PathLike[str]) -> dict[str, Any]:
     """``hparams.yaml``: a key a line, as loggers write it."""
-    files, target = _place(path)
     try:
         import yaml
     except ImportError:
         fix = "Install pyyaml, or pass the hyperparameters as keyword arguments."
         raise ImportError(check.message("load_from_checkpoint", "hparams_file came", "pyyaml is not installed", fix)) from None
-    with files.open(target, "rb") as file:
+    with opened(path) as file:
         return dict(yaml.safe_load(file) or {})
 
 
-def exists(path: str) -> bool:
-    files, target = _place(path)
-    return bool(files.exists(target))
+def exists(path: str | os.PathLike[str]) -> bool:
+    files, target = _seen(path)
+    with _reached(files, path, "read"):
+        return bool(files.exists(target))
+
+
+def names(folder: str) -> list[str]:
+    """Of what is in a folder, in order; none where there is no folder."""
+    files, target = _seen(folder)
+    with _reached(files, folder, "read"):
+        found = files.ls(target, detail=False) if files.isdir(target) else []
+    return sorted(os.path.basename(name.rstrip("/")) for name in found)
 
 
 def remove(path: str) -> None:
-    files, target = _place(path)
+    files, target = _seen(path)
     if isinstance(files, LocalFileSystem) and os.path.islink(target):
         os.unlink(target)
-    elif files.exists(target):
-        files.rm(target, recursive=files.isdir(target))
+        return
+    with _reached(files, path, "removed"):
+        if files.exists(target):
+            files.rm(target, recursive=files.isdir(target))
 
 
 def link(source: str, path: str) -> None:
@@ -184,11 +243,7 @@ def join(folder: str, name: str) -> str:
 
 def newest(folder: str, beginning: str, ending: str) -> str | None:
     """The file of such a name that was written last; None if there is none."""
-    files, target = _place(folder)
-    if not files.isdir(target):
-        return None
-    names = [os.path.basename(name) for name in files.ls(target, detail=False)]
-    fitting = [join(folder, name) for name in names if name.startswith(beginning) and name.endswith(ending)]
+    fitting = [join(folder, name) for name in names(folder) if name.startswith(beginning) and name.endswith(ending)]
     return max(fitting, key=lambda path: (_written(path), path), default=None)
 
 
@@ -201,5 +256,18 @@ def _written(path: str) -> float:
 
 
 def _place(path: str | os.PathLike[str], options: Any = None) -> tuple[Any, str]:
-    files, target = fsspec.core.url_to_fs(os.path.expanduser(os.fspath(path)), **(options or {}))
+    """The file system of an address, and the path there."""
+    address = os.path.expanduser(os.fspath(path))
+    try:
+        files, target = fsspec.core.url_to_fs(address, **(options or {}))
+    except ImportError as error:
+        fix = "Install it by: pip install epochal[remote]" if address.startswith("s3") else str(error)
+        raise ModuleNotFoundError(check.message("storage", f"{address} came", "its client is not installed", fix)) from error
+    return files, target
+
+
+def _seen(path: str | os.PathLike[str]) -> tuple[Any, str]:
+    """The same, as it is now: clients remember what they saw, and other processes and threads write, too."""
+    files, target = _place(path)
+    files.invalidate_cache(os.path.dirname(target))
     return files, target

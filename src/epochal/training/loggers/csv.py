@@ -3,24 +3,24 @@
 Rows are appended, to the wide file and to the journal, ``metrics.jsonl``. A key that comes late needs a wider header: from then
 on the journal alone is written, and at the epoch's end (:meth:`CSVLogger.save`) the wide file is made anew from it. So a row's cost
 does not grow with the file.
+
+At a remote address nothing can be appended: the journal gets a file for each piece, and the wide file is made anew when that takes
+less than a tenth of the time, and at the end. So a flush sends what it holds, and a row costs the same there, too.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import fsspec
-
+from epochal.training import storage
 from epochal.training.loggers.folder import FolderLogger
-
-Row = dict[str, float]
+from epochal.training.loggers.journal import Journal, Row
 
 
 class CSVLogger(FolderLogger):
@@ -30,6 +30,7 @@ class CSVLogger(FolderLogger):
     """
 
     HOLD = 2.0  # seconds
+    REWRITE = 30.0  # seconds between two remote wide files within an epoch
 
     def __init__(
         self,
@@ -43,8 +44,11 @@ class CSVLogger(FolderLogger):
         self.flush_logs_every_n_steps = flush_logs_every_n_steps
         self._held: list[Row] = []
         self._since = 0.0
-        self._columns: list[str] | None = None  # of the wide file as it is
+        self._journal: Journal | None = None
+        self._columns: list[str] = []  # of the wide file as it is
         self._late: dict[str, None] = {}  # keys that it lacks
+        self._stale = False  # whether it lacks rows
+        self._rewritten, self._cost = 0.0, 0.0  # when that was, and how long it took
         self._lock = threading.RLock()  # rows come from the training thread, too, where a user writes some
 
     def __getstate__(self) -> dict[str, Any]:
@@ -76,70 +80,61 @@ class CSVLogger(FolderLogger):
 
     def flush(self) -> None:
         """Append the rows that are held."""
-        with self._lock:
-            if not self._held:
-                return
-            if self._columns is None:
-                self._open()
-            rows, self._held = self._held, []
-            self._append("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-            if not self._columns:
-                self._late.update(dict.fromkeys(key for row in rows for key in row))
-                self._rewrite()
-                return
-            known = set(self._columns)
-            self._late.update(dict.fromkeys(key for row in rows for key in row if key not in known))
-            if not self._late:  # else the journal alone has them until the epoch's end
-                self._append("metrics.csv", _as_csv(rows, self._columns))
+        self._write(self.REWRITE)
 
     def save(self) -> None:
         """Write all, and the wide file anew if keys came late."""
+        self._write(0.0)
+
+    def finalize(self, status: str) -> None:  # noqa: ARG002  # the files are the same for both
+        self._write(0.0, last=True)
+
+    def _write(self, pause: float, last: bool = False) -> None:
+        """Rows into the journal and the wide file; where that is made anew, ``pause`` seconds after the time before."""
         with self._lock:
-            self.flush()
-            if self._late:
-                self._rewrite()
+            if self._held or self._stale or self._table:
+                self._attempt(lambda: self._write_now(pause, last), last)
 
-    def _open(self) -> None:
-        """A run that goes on in its old folder keeps the rows that it has, less one that a killed process left half written."""
-        files, folder = fsspec.core.url_to_fs(self.log_dir)
-        files.makedirs(folder, exist_ok=True)
-        self._columns, journal = [], self._join(folder, "metrics.jsonl")
-        if not files.exists(journal):
-            return
-        for row in self._journal():
-            self._late.update(dict.fromkeys(row))
-        with files.open(journal + ".new", "w") as file:
-            file.writelines(json.dumps(row) + "\n" for row in self._journal())
-        files.mv(journal + ".new", journal)
+    def _write_now(self, pause: float, last: bool) -> None:
+        if self._journal is None:
+            journal = Journal(self._join(self.log_dir, "metrics.jsonl"))
+            self._late = dict.fromkeys(journal.open())
+            self._journal = journal
+        if self._held:
+            self._journal.append(self._held)
+            rows, self._held = self._held, []
+            known = set(self._columns)
+            self._late.update(dict.fromkeys(key for row in rows for key in row if key not in known))
+            self._stale = self._stale or bool(self._late) or not self.is_local
+            if not self._stale:
+                storage.append(_as_csv(rows, self._columns), self.path)
+        if self._stale and (not self._columns or last or self._is_due(pause)):
+            self._rewrite()
 
-    def _journal(self) -> Iterator[Row]:
-        """Its rows, one at a time."""
-        with fsspec.open(self._join(self.log_dir, "metrics.jsonl"), "r") as file:
-            for line in file:
-                if line.endswith("\n"):
-                    yield json.loads(line)
+    def _is_due(self, pause: float) -> bool:
+        """Whether the wide file is made anew: here at an epoch's end, elsewhere if it takes less than a tenth of the time."""
+        if self.is_local:
+            return not pause
+        return time.monotonic() - self._rewritten >= max(pause, self.REST * self._cost)
 
     def _rewrite(self) -> None:
-        """The wide file anew, with the late keys."""
-        self._columns, self._late = sorted({*(self._columns or ()), *self._late}), {}
-        files, path = fsspec.core.url_to_fs(self.path)
-        with files.open(path + ".new", "w") as file:
-            file.write(",".join(_quoted(self._columns)) + "\n")
-            table = csv.DictWriter(file, self._columns, restval="", lineterminator="\n")
-            table.writerows(self._journal())
-        files.mv(path + ".new", path)
+        """The wide file anew, with the late keys and rows."""
+        assert self._journal is not None
+        begun = time.monotonic()
+        self._journal.join()
+        columns = sorted({*self._columns, *self._late})
+        storage.put(self.path, lambda file: self._fill(file, columns))
+        self._columns, self._late, self._stale = columns, {}, False
+        self._rewritten = time.monotonic()
+        self._cost = self._rewritten - begun
 
-    def _append(self, name: str, text: str) -> None:
-        """In one piece, so that a process that is killed leaves whole lines."""
-        files, path = fsspec.core.url_to_fs(self._join(self.log_dir, name))
-        with files.open(path, "ab") as file:
-            file.write(text.encode())
-
-
-def _quoted(cells: list[str]) -> list[str]:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="").writerow(cells)
-    return [out.getvalue()]
+    def _fill(self, file: Any, columns: list[str]) -> None:
+        assert self._journal is not None
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        table = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(self._journal)
+        text.detach()
 
 
 def _as_csv(rows: list[Row], columns: list[str]) -> str:

@@ -5,19 +5,27 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import fsspec
-
+from epochal.training import storage
 from epochal.training.loggers.logger import Logger
 
 
 class FolderLogger(Logger):
-    """Numbers its runs, and writes their hyperparameters into ``hparams.yaml``."""
+    """Numbers its runs, and writes their hyperparameters into ``hparams.yaml``.
+
+    A remote address that does not answer loses nothing while the run goes on: what is to be written waits for it.
+    """
+
+    REST = 9.0  # times as long as an attempt took that failed: a dead address costs a tenth of the time
 
     def __init__(self, save_dir: str | os.PathLike[str], name: str | None, version: int | str | None, prefix: str) -> None:
         self._save_dir, self._name, self._version, self._prefix = os.fspath(save_dir), name or "", version, prefix
+        self.is_local = storage.is_local(self.root_dir)
+        self._table = ""  # of hyperparameters, that is not written yet
+        self._next_attempt = 0.0  # while the address does not answer
 
     @property
     def name(self) -> str:
@@ -35,9 +43,12 @@ class FolderLogger(Logger):
 
     @property
     def version(self) -> int | str:
-        """The number of the run: one more than the highest there is."""
+        """The number of the run: one more than the highest there is; the time of day where nobody can tell."""
         if self._version is None:
-            self._version = self._next_version()
+            try:
+                self._version = self._next_version()
+            except storage.Unreachable:  # which the first row will say
+                self._version = time.strftime("%Y-%m-%d_%H-%M-%S")
         return self._version
 
     def follow(self, version: int | str | None) -> None:
@@ -52,25 +63,34 @@ class FolderLogger(Logger):
         return "/".join(part.rstrip("/") for part in parts)
 
     def _next_version(self) -> int:
-        files, root = fsspec.core.url_to_fs(self.root_dir)
-        if not files.isdir(root):
-            return 0
-        names = [entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in files.ls(root, detail=True)]
-        numbers = [name.removeprefix("version_") for name in names if name.startswith("version_")]
+        numbers = [name.removeprefix("version_") for name in storage.names(self.root_dir) if name.startswith("version_")]
         return max((int(number) for number in numbers if number.isdigit()), default=-1) + 1
-
-    def _make_folder(self) -> None:
-        files, path = fsspec.core.url_to_fs(self.log_dir)
-        files.makedirs(path, exist_ok=True)
 
     def _prefixed(self, key: str) -> str:
         return f"{self._prefix}-{key}" if self._prefix else key
 
     def log_hyperparams(self, params: Any = None, *_: Any, **__: Any) -> None:
         """Into ``hparams.yaml``, one key a line."""
-        self._make_folder()
-        with fsspec.open(self._join(self.log_dir, "hparams.yaml"), "w") as file:
-            file.writelines(f"{key}: {json.dumps(value, default=str)}\n" for key, value in sorted(as_dict(params).items()))
+        lines = [f"{key}: {json.dumps(value, default=str)}\n" for key, value in sorted(as_dict(params).items())]
+        self._table = "".join(lines) or "{}\n"
+        self._attempt(lambda: None)
+
+    def _attempt(self, write: Callable[[], None], last: bool = False) -> None:
+        """Write hyperparameters and the rest. The first failure of a remote address is raised; later ones are the same."""
+        begun = time.monotonic()
+        if begun < self._next_attempt and not last:
+            return
+        failed_before, self._next_attempt = self._next_attempt > 0, 0.0
+        try:
+            if self._table:
+                storage.write_text(self._table, self._join(self.log_dir, "hparams.yaml"))
+                self._table = ""
+            write()
+        except storage.Unreachable:
+            now = time.monotonic()
+            self._next_attempt = now + self.REST * (now - begun)
+            if not failed_before:
+                raise
 
 
 def as_dict(params: Any) -> dict[str, Any]:

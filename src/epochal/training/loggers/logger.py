@@ -23,8 +23,18 @@ class Logger:
         """On the ranks that do not write: take over the version of rank 0."""
 
     @property
+    def group_separator(self) -> str:
+        """Between the names of a group in a key."""
+        return "/"
+
+    @property
     def save_dir(self) -> str | None:
         return None
+
+    @property
+    def root_dir(self) -> str | None:
+        """Where the runs of the experiment are."""
+        return self.save_dir
 
     @property
     def log_dir(self) -> str | None:
@@ -41,6 +51,12 @@ class Logger:
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """What the run was started with."""
+
+    def log_graph(self, model: Any, input_array: Any = None) -> None:
+        """The module that is trained."""
+
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
+        """A checkpoint is written: its ModelCheckpoint knows which."""
 
     def flush(self) -> None:
         """Write the rows that are held."""

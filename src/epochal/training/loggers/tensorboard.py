@@ -9,10 +9,13 @@ from typing import Any
 
 from epochal import check
 from epochal.training.loggers.folder import FolderLogger, as_dict
+from epochal.training.loggers.mirror import Mirror
 
 
 class TensorBoardLogger(FolderLogger):
     """Event files in ``save_dir/name/version_N``, or in its ``sub_dir``, on any address that fsspec knows.
+
+    At a remote address files are written on this machine and sent when they are flushed.
 
     ``log_graph``: also the module's graph, if it has an ``example_input_array``. ``default_hp_metric``: hyperparameters that come
     without a metric get ``hp_metric=-1``, so that TensorBoard lists the run. ``kwargs`` are those of ``SummaryWriter``.
@@ -33,10 +36,11 @@ class TensorBoardLogger(FolderLogger):
         self._log_graph, self._default_hp_metric, self._kwargs = log_graph, default_hp_metric, kwargs
         self._sub_dir = None if sub_dir is None else os.fspath(sub_dir)
         self._writer: Any = None
+        self._mirror: Mirror | None = None  # of a remote run
         self._steps = 0  # of rows that came without one
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_writer": None}  # each process opens its own
+        return {**self.__dict__, "_writer": None, "_mirror": None}  # each process opens its own
 
     @property
     def sub_dir(self) -> str | None:
@@ -51,8 +55,11 @@ class TensorBoardLogger(FolderLogger):
     def experiment(self) -> Any:
         """The ``SummaryWriter``, opened at the first need."""
         if self._writer is None:
-            self._make_folder()
-            self._writer = _writer_class()(log_dir=self.log_dir, **self._kwargs)
+            folder = self.log_dir
+            if not self.is_local:
+                self._mirror = self._mirror or Mirror(folder)
+                folder = self._mirror.folder
+            self._writer = _writer_class()(log_dir=folder, **self._kwargs)
         return self._writer
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
@@ -112,6 +119,10 @@ class TensorBoardLogger(FolderLogger):
     def flush(self) -> None:
         if self._writer is not None:
             self._writer.flush()
+        if self._mirror is not None:
+            if self._mirror.is_large():
+                self._writer.close()  # the next row opens another file, and this one is not sent again
+            self._attempt(self._mirror.push)
 
     def save(self) -> None:
         self.flush()
@@ -121,6 +132,10 @@ class TensorBoardLogger(FolderLogger):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        if self._mirror is not None:
+            self._attempt(self._mirror.push, last=True)
+            self._mirror.close()
+            self._mirror = None
 
 
 def _writer_class() -> Any:

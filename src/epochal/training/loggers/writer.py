@@ -11,6 +11,7 @@ from typing import Any
 
 from epochal import check
 from epochal.metric import Metric
+from epochal.training import storage
 
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 
@@ -18,7 +19,8 @@ Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 class Writer:
     """Holds rows until enough are held or two seconds have passed; any other call goes out at once, with the rows before it.
 
-    A logger that fails is left out from then on, with a warning: the run is worth more.
+    A logger that fails is left out from then on, with a warning: the run is worth more. If it is a remote address that does not
+    answer, the logger stays.
     """
 
     HOLD = 2.0  # seconds
@@ -32,7 +34,7 @@ class Writer:
         self._calls: deque[Call | None] = deque()  # None: the thread ends
         self._due = threading.Event()
         self._thread: threading.Thread | None = None
-        self._failures: deque[tuple[str, str]] = deque()  # a logger's name, and what came; told on the training thread
+        self._failures: deque[tuple[str, str | storage.Unreachable]] = deque()  # a logger's name, and what came
         self._draws = True
 
     def __reduce__(self) -> Any:
@@ -111,6 +113,8 @@ class Writer:
         for logger in list(self.loggers):
             try:
                 act(logger)
+            except storage.Unreachable as error:  # it goes on, and its rows wait
+                self._failures.append((type(logger).__name__, error))
             except Exception as error:  # whatever its own code, a disk or a network does
                 self.loggers.remove(logger)
                 self._failures.append((type(logger).__name__, f"{verb} failed with {type(error).__name__}: {error}"))
@@ -126,9 +130,12 @@ class Writer:
                 self._failures.append(("", f"the picture of {name} failed with {type(error).__name__}: {error}"))
 
     def _warn(self) -> None:
+        """Tell of failures on the training thread, where warnings reach the user."""
         while self._failures:
             name, came = self._failures.popleft()
-            if name:
+            if isinstance(came, storage.Unreachable):
+                text = check.message(name, came.came, "the run goes on; rows wait, and are sent when it answers", came.fix)
+            elif name:
                 fix = "The run goes on; pass a default_root_dir that can be written, or logger=False."
                 text = check.message(name, came, "nothing more is logged there", fix)
             else:
