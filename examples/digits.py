@@ -112,7 +112,11 @@ def main() -> None:
     batch = GLOBAL_BATCH // options.devices  # of each process
     model = Digits()
     trainer = pl.Trainer(
-        max_epochs=options.epochs, accelerator="cpu", devices=options.devices, default_root_dir=options.out, log_every_n_steps=10
+        max_epochs=options.epochs,
+        accelerator="cpu",
+        devices=options.devices,
+        logger=pl.loggers.CSVLogger(options.out),
+        log_every_n_steps=10,
     )
     trainer.fit(model, DataLoader(train, batch, shuffle=True, drop_last=True), DataLoader(held_out, batch))
 

@@ -38,7 +38,10 @@ def main() -> None:
     folder = tempfile.mkdtemp()
     module = Notebook()
     before = module.layer.weight.sum().item()
-    run = pl.Trainer(devices=2, accelerator="cpu", strategy="ddp_fork", max_epochs=2, default_root_dir=folder, log_every_n_steps=1)
+    logger = pl.loggers.CSVLogger(folder)
+    run = pl.Trainer(
+        devices=2, accelerator="cpu", strategy="ddp_fork", max_epochs=2, default_root_dir=folder, log_every_n_steps=1, logger=logger
+    )
     run.fit(module, loader(48, 8), loader(29, 8, seed=1))
     found = {
         "metrics": {key: float(value) for key, value in run.callback_metrics.items()},

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import DataLoader
 
 import epochal.training as pl
@@ -50,7 +51,8 @@ class Slow(Model):
             time.sleep(float(sys.argv[2]))
         return loss
 
-pl.Trainer(max_epochs=1, log_every_n_steps=1, accelerator="cpu", default_root_dir=sys.argv[1]).fit(Slow(), loader())
+loggers = [pl.loggers.CSVLogger(sys.argv[1]), pl.loggers.TensorBoardLogger(sys.argv[1], "board")]
+pl.Trainer(max_epochs=1, log_every_n_steps=1, accelerator="cpu", logger=loggers).fit(Slow(), loader())
 """
 
 
@@ -73,6 +75,8 @@ def test_ctrl_c_ends_with_code_1_and_readable_logs(at_once, tmp_path):
     (path,) = tmp_path.rglob("metrics.csv")
     with open(path) as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["0", "1", "2", *["3"][at_once:]]
+    board = EventAccumulator(str(tmp_path / "board/version_0")).Reload()
+    assert [event.step for event in board.Scalars("loss")] == [0, 1, 2, *[3][at_once:]]
 
 
 def test_an_interrupt_reaches_callbacks_before_it_ends_the_program():

@@ -129,6 +129,19 @@ class Engine(Facts):
         """Whether something holds on any rank: what decides if all take part must be the same on all."""
         return fact if self.world_size == 1 else dist.any_rank(fact)[0]
 
+    def first_writes(self, write: Callable[[], Any]) -> None:
+        """Write files on the first rank while the others wait; where that fails, it fails on all."""
+        failure: OSError | None = None
+        if self.is_global_zero:
+            try:
+                write()
+            except OSError as error:
+                failure = error
+        if self.world_size > 1 and not dist.is_alone():
+            failure = self.fabric.broadcast(failure)
+        if failure is not None:
+            raise failure
+
     def share_stop(self) -> None:
         """A stop that one rank asked for is everybody's, or the others would wait for it."""
         self.should_stop = self.on_any_rank(self.should_stop)

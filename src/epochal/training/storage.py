@@ -35,6 +35,9 @@ class Unreachable(OSError):
         super().__init__(f"{came}. {fix}")
         self.came, self.fix = came, fix
 
+    def __reduce__(self) -> Any:
+        return type(self), (self.came, self.fix)
+
 
 def plain(value: Any, where: str) -> Any:
     """Numbers, strings, tensors, and lists, tuples, sets and dicts of them, whatever their subclass; paths become strings."""

@@ -6,6 +6,7 @@ Longer than other files: a third is the flags and the arguments of the verbs, wh
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import io
 import itertools
 import math
@@ -33,6 +34,7 @@ from epochal.training.hooks import Listeners, warn_of_gone
 from epochal.training.logbook import Logbook
 from epochal.training.loggers.csv import CSVLogger
 from epochal.training.loggers.logger import Logger
+from epochal.training.loggers.tensorboard import TensorBoardLogger
 from epochal.training.module import LightningModule
 from epochal.training.signals import TERMINATED, Signals
 from epochal.training.sources import Sources
@@ -45,9 +47,9 @@ CARRIED = ("current_epoch", "global_step", "batches_done", "should_stop")  # bac
 class Trainer(Engine):
     """Runs a :class:`LightningModule` on any number of devices, and logs what it logs.
 
-    Flags are Lightning's. ``logger``: a logger, several, True or None for a :class:`CSVLogger` (the default for now) in
-    ``default_root_dir``, False for none. ``devices=2`` on a CPU means two processes. A flag that names something not built yet is
-    an error.
+    Flags are Lightning's. ``logger``: a logger, several, True or None for a :class:`TensorBoardLogger` in ``default_root_dir``
+    (a :class:`CSVLogger` where tensorboard is not installed), False for none. ``devices=2`` on a CPU means two processes. A flag
+    that names something not built yet is an error.
     """
 
     def __init__(
@@ -168,6 +170,8 @@ class Trainer(Engine):
         if logger is False or self.fast_dev_run:
             return []
         if logger is None or logger is True:
+            if importlib.util.find_spec("tensorboard") is not None:
+                return [TensorBoardLogger(self.default_root_dir)]
             return [CSVLogger(self.default_root_dir, flush_logs_every_n_steps=flush)]
         return settings.several("logger", logger, "log_metrics")
 
@@ -259,10 +263,7 @@ class Trainer(Engine):
             fix = "Call it on all ranks, or pass weights_only=True."
             check.fail("Trainer.save_checkpoint", "it was called on one rank alone", "the ranks merge what they have", fix)
         content = of_run(self, bool(weights_only))
-        if self.is_global_zero:
-            storage.write(content, filepath, storage_options)
-        if not dist.is_alone():
-            self.fabric.barrier()
+        self.first_writes(lambda: storage.write(content, filepath, storage_options))
 
     def _weights_for(self, model: Any, ckpt_path: Any) -> Any:
         """Without a model and a path the best weights of the last fit are evaluated, as users of Lightning know it."""

@@ -11,7 +11,9 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -199,12 +201,14 @@ class ModelCheckpoint(Callback):
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """With ``save_on_exception``: what there is, on one process; the batch that failed is trained again by who goes on."""
         if self.save_on_exception and trainer.loop is not None and trainer.world_size == 1 and not trainer.signals.came:
-            self._save(trainer, self.format_checkpoint_name(self._values(trainer)))
+            with self._or_warned(trainer):
+                self._save(trainer, self.format_checkpoint_name(self._values(trainer)))
 
     def save_interrupted(self, trainer: Any) -> None:
         """A signal ends the run: it can go on from the "last" checkpoint."""
         if self._allowed(trainer) and (self._last_at != trainer.global_step or trainer.loop.position.within):
-            self._save_last(trainer, self._values(trainer), "")
+            with self._or_warned(trainer):
+                self._save_last(trainer, self._values(trainer), "")
 
     def _allowed(self, trainer: Any) -> bool:
         return bool(trainer.state == "fit" and not trainer.fast_dev_run and not trainer.sanity_checking)
@@ -213,15 +217,28 @@ class ModelCheckpoint(Callback):
         """A trigger: rank, save, clear away. Never twice at one step."""
         if not self._allowed(trainer):
             return
-        values, saved = self._values(trainer), ""
-        if self._saved_at != trainer.global_step and self.save_top_k != 0:
-            if self.monitor is None:
-                saved = self._save_latest(trainer, values)
-            elif self._decides(trainer, values):
-                saved = self._save_ranked(trainer, values)
-        if self.save_last and (saved or self._last_at != trainer.global_step):
-            self._save_last(trainer, values, saved)
-        self._clear_away(trainer)
+        with self._or_warned(trainer):
+            values, saved = self._values(trainer), ""
+            if self._saved_at != trainer.global_step and self.save_top_k != 0:
+                if self.monitor is None:
+                    saved = self._save_latest(trainer, values)
+                elif self._decides(trainer, values):
+                    saved = self._save_ranked(trainer, values)
+            if self.save_last and (saved or self._last_at != trainer.global_step):
+                self._save_last(trainer, values, saved)
+            self._clear_away(trainer)
+
+    @contextmanager
+    def _or_warned(self, trainer: Any) -> Iterator[None]:
+        """A remote address that does not answer costs a checkpoint, not the run: those before it stay, the next may succeed."""
+        before = dict(self.__dict__, best_k_models=dict(self.best_k_models), _superseded=list(self._superseded))
+        try:
+            yield
+        except storage.Unreachable as failure:
+            self.__dict__.update(before)
+            if trainer.is_global_zero:
+                needed = "the run goes on without this checkpoint; the next one is tried when it is due"
+                warnings.warn(check.message(self, failure.came, needed, failure.fix), RuntimeWarning, stacklevel=3)
 
     def _values(self, trainer: Any) -> dict[str, Any]:
         """What names may hold, and the score: those of the first rank on all."""
@@ -307,15 +324,14 @@ class ModelCheckpoint(Callback):
     def _save_last(self, trainer: Any, values: Mapping[str, Any], saved: str) -> None:
         """``last.ckpt``: a link to, or a copy of, what was saved right now, or a file of its own."""
         before = self.last_model_path
-        name = self.format_checkpoint_name(values, self.CHECKPOINT_NAME_LAST)
-        path = name if name == before else self._free(trainer, lambda version: self._named_last(values, version))
+        path = self._free(trainer, lambda version: self._named_last(values, version), before)
         self.last_model_path, self._last_at = path, trainer.global_step
         if before and before != path:
             self._superseded.append(before)
         if not saved:
             self._save(trainer, path)
-        elif trainer.is_global_zero:
-            (storage.link if self.save_last == "link" else storage.copy)(saved, path)
+        else:
+            trainer.first_writes(lambda: (storage.link if self.save_last == "link" else storage.copy)(saved, path))
 
     def _named_last(self, values: Mapping[str, Any], version: int | None) -> str:
         return self.format_checkpoint_name(values, self.CHECKPOINT_NAME_LAST, version)
@@ -326,7 +342,8 @@ class ModelCheckpoint(Callback):
             resumed = trainer.ckpt_path is not None and _absolute(trainer.ckpt_path) == path
             inside = self.dirpath is not None and path.startswith(self.dirpath.rstrip("/") + "/")
             if trainer.is_global_zero and inside and not resumed and path != self.last_model_path:
-                storage.remove(path)
+                with suppress(storage.Unreachable):  # it is too much, not too little
+                    storage.remove(path)
 
     def _tell(self, trainer: Any, text: str) -> None:
         if self.verbose:
@@ -374,7 +391,10 @@ class ModelCheckpoint(Callback):
 
     def file_exists(self, filepath: str, trainer: Any) -> bool:
         """Whether the first rank sees the file."""
-        found = storage.exists(filepath) if trainer.is_global_zero else False
+        found = False
+        if trainer.is_global_zero:
+            with suppress(storage.Unreachable):  # as writing it will say
+                found = storage.exists(filepath)
         return bool(trainer.fabric.broadcast(found)) if trainer.world_size > 1 else found
 
 
