@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import epochal.training as pl
-from epochal.training.settings import NOT_HERE, seconds_of
+from epochal.training.settings import NOT_HERE, duration_of
 from tests.training.toys import CLASSES, Model, ddp_trainer, loader, rank_environment, trainer
 
 ROOT = Path(__file__).parents[2]
@@ -31,11 +31,18 @@ class Slow(Model):
         return super().training_step(batch, batch_idx)
 
 
-@pytest.mark.parametrize("duration", ["00:00:00:00", timedelta(0), {"seconds": 0}])
+@pytest.mark.parametrize("duration", [timedelta(milliseconds=10), {"milliseconds": 10}])
 def test_time_may_be_up_after_a_batch(duration):
     run = trainer(max_time=duration, max_epochs=None)
     run.fit(Slow(), loader())
     assert run.global_step == 1
+
+
+@pytest.mark.parametrize("duration", ["00:00:00:00", timedelta(0)])
+def test_without_time_nothing_is_trained(duration):
+    run = trainer(max_time=duration, max_epochs=None)
+    run.fit(Slow(), loader())
+    assert run.global_step == 0
 
 
 def test_time_leaves_the_minimum():
@@ -48,7 +55,7 @@ def test_time_leaves_the_minimum():
 
 
 def test_durations_as_users_write_them():
-    assert seconds_of("max_time", "01:02:03:04") == timedelta(days=1, hours=2, minutes=3, seconds=4).total_seconds()
+    assert duration_of("max_time", "01:02:03:04") == timedelta(days=1, hours=2, minutes=3, seconds=4)
     for wrong in ("1:2", "soon", 5):
         with pytest.raises(ValueError, match=r"Trainer: max_time is .*DD:HH:MM:SS"):
             trainer(max_time=wrong)
@@ -58,8 +65,8 @@ def test_durations_as_users_write_them():
 
 def timed_ranks(rank, size):
     with rank_environment(rank, size):
-        run = ddp_trainer(size, max_time={"seconds": 0 if rank else 3600}, max_epochs=3)
-        run.fit(Model(), loader(48, 4))
+        run = ddp_trainer(size, max_time=timedelta(milliseconds=10) if rank else timedelta(hours=1), max_epochs=3)
+        run.fit(Slow(), loader(48, 4))
         return run.global_step
 
 

@@ -15,7 +15,6 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import epochal.training as pl
-from epochal.training.settings import NOT_YET
 from tests.training.toys import Model, Rows, dataset, loader, trainer
 
 
@@ -294,12 +293,6 @@ def test_flags_are_those_that_users_type():
         name, default = text.split("=")
         assert known[name].kind is inspect.Parameter.KEYWORD_ONLY
         assert repr(known[name].default) == default, name
-
-
-@pytest.mark.parametrize("flag", sorted(NOT_YET))
-def test_a_flag_that_is_not_built_yet_is_refused(flag):
-    with pytest.raises(NotImplementedError, match=flag):
-        trainer(**{flag: True})
 
 
 def test_an_unknown_flag_names_the_closest():

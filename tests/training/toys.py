@@ -20,6 +20,7 @@ QUIET = {
     "accelerator": "cpu",
     "num_sanity_val_steps": 0,
     "enable_checkpointing": False,
+    "enable_model_summary": False,
 }
 
 

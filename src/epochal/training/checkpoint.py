@@ -52,6 +52,9 @@ def of_run(trainer: Trainer, weights_only: bool = False) -> dict[str, Any]:
             content.update(owner.hparams_to_save())
     if not weights_only:
         content.update(_of_training(trainer, settled, merged))
+        for callback in trainer.callbacks:
+            if hasattr(callback, "on_save_checkpoint"):
+                callback.on_save_checkpoint(trainer, module, content)
     module.on_save_checkpoint(content)
     return {key: value if key == "state_dict" else storage.plain(value, key) for key, value in content.items()}
 
@@ -74,9 +77,6 @@ def _of_training(trainer: Trainer, settled: Mapping[str, Any], merged: Mapping[s
     if trainer.datamodule is not None:
         content[type(trainer.datamodule).__qualname__] = trainer.datamodule.state_dict()
     content["callbacks"] = callback_states(trainer.callbacks)
-    for callback in trainer.callbacks:
-        if hasattr(callback, "on_save_checkpoint"):
-            callback.on_save_checkpoint(trainer, trainer.lightning_module, content)
     return content
 
 

@@ -96,6 +96,33 @@ class EveryNth:
         return max(0, math.ceil((len(self.loader) - self.share.rank) / self.share.world))  # type: ignore[arg-type]
 
 
+class NotedBatches(Sampler[list[int]]):
+    """The batches of a sampler, of which the indices are kept."""
+
+    def __init__(self, batches: Sampler[list[int]]) -> None:
+        self.batches = batches
+        self.indices: list[list[int]] = []
+
+    def __iter__(self) -> Iterator[list[int]]:
+        self.indices = []
+        for batch in self.batches:
+            self.indices.append(list(batch))
+            yield batch
+
+    def __len__(self) -> int:
+        return len(self.batches)  # type: ignore[arg-type]  # of a sampler without a length it is an error, as there
+
+
+def noting(loader: Any) -> tuple[Any, NotedBatches | None]:
+    """The loader with its batches noted; None where they have no indices, or come in another order."""
+    if _sampler_of(loader) is None or loader.batch_sampler is None or not getattr(loader, "in_order", True):
+        return loader, None
+    twin, noted = copy.copy(loader), NotedBatches(loader.batch_sampler)
+    twin.__dict__["_iterator"] = None
+    twin.__dict__["batch_sampler"] = noted
+    return twin, noted
+
+
 def for_training(loader: Any, share: Share, replace: bool) -> Any:
     """The loader with this process's share of each epoch; one that can't be divided is left as it is."""
     sampler = _sampler_of(loader)

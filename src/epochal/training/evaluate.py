@@ -34,6 +34,7 @@ class Evaluation:
         self.move = data.mover(source, data_base(source), trainer.device)
         self.batches = [0] * len(self.loaders)  # seen by the steps' rows, over all runs of the stage
         self.predictions: list[list[Any]] = []
+        self.noted: list[data.NotedBatches | None] = [None] * len(self.loaders)
         self._listen(trainer.listeners)
 
     def _listen(self, listeners: Listeners) -> None:
@@ -63,6 +64,20 @@ class Evaluation:
     def limits(self, limit: float | int | None, flag: str) -> list[float]:
         """How many batches of each loader take part."""
         return [data.limited(data.length(loader), limit, flag) for loader in self.loaders]
+
+    def note_indices(self) -> None:
+        """Keep which samples are in each batch."""
+        found = [data.noting(loader) for loader in self.loaders]
+        self.loaders, self.noted = [loader for loader, _ in found], [noted for _, noted in found]
+
+    def indices(self, batch_idx: int, loader_idx: int) -> list[int] | None:
+        """The samples of a batch; None where nobody knows."""
+        noted = self.noted[loader_idx]
+        return None if noted is None else noted.indices[batch_idx]
+
+    def found(self) -> list[Any]:
+        """The predictions: of one loader its batches', of several a list for each."""
+        return self.predictions[0] if len(self.predictions) == 1 else self.predictions
 
     def run(self, limits: list[float], keep_predictions: bool = False) -> list[dict[str, float]]:
         """The whole stage. Returns the epoch's values, a dict for each loader."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from epochal.training.callbacks.early_stopping import EarlyStopping
 from epochal.training.callbacks.model_checkpoint import ModelCheckpoint
 from epochal.training.callbacks.progress import ProgressBar
 from epochal.training.history import History
@@ -213,6 +214,20 @@ class Facts:
     def checkpoint_callback(self) -> ModelCheckpoint | None:
         """The first of them."""
         return next(iter(self.checkpoint_callbacks), None)
+
+    @property
+    def early_stopping_callbacks(self) -> list[EarlyStopping]:
+        return [callback for callback in self.callbacks if isinstance(callback, EarlyStopping)]
+
+    @property
+    def early_stopping_callback(self) -> EarlyStopping | None:
+        """The first of them."""
+        return next(iter(self.early_stopping_callbacks), None)
+
+    @property
+    def takes_up_an_epoch(self) -> bool:
+        """Whether this epoch was broken off and goes on: asked in hooks at its beginning, which have run before the checkpoint."""
+        return self.loop is not None and self.loop.resumed is not None
 
     @property
     def validates_once_an_epoch(self) -> bool:

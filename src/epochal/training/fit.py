@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -96,7 +95,6 @@ class Fit:
         self.load()
         if not checks:
             self.load_validation()
-        self.deadline = None if trainer.max_seconds is None else time.monotonic() + trainer.max_seconds
         self.on_train_start()
         trainer.share_stop()
         trainer.resumption.begin()
@@ -127,17 +125,17 @@ class Fit:
 
     def epoch(self) -> None:
         """All batches of an epoch, with the validations that fall into it."""
-        trainer, book, step, move, position = self.trainer, self.book, self.steps.step, self.move, self.position
+        trainer, book, move, position = self.trainer, self.book, self.move, self.position
         on_batch_start, on_batch_end, scope = self.on_batch_start, self.on_batch_end, self.steps.scope
         if self._reload_due():
             self.load(anew=True)
-        accumulate = trainer.accumulate_grad_batches
         self.validate_every = self._validation_interval()
         for loader in members(self.loader):
             data.set_epoch(loader, trainer.current_epoch)
         position.begin(trainer.current_epoch)
         book.begin_stage("train", fresh=False)
         self.on_epoch_start()
+        step, accumulate = self.steps.of_epoch(), trainer.accumulate_grad_batches  # which a callback may have changed
         book.parking.begin_steps()
         self.outputs = []
         self.validated = False  # in this epoch
@@ -161,8 +159,6 @@ class Fit:
                 on_batch_end(outputs, batch, batch_idx)
             if self.keeps_outputs:
                 self.outputs.append(_detached(outputs))
-            if self.deadline is not None and time.monotonic() >= self.deadline:
-                trainer.should_stop = True
             self.end_batch(batch_idx, is_last, stepped)
             if self.after_batch:
                 self.after_batch(outputs, batch, batch_idx)

@@ -275,6 +275,13 @@ class Logbook:
         """Call a method of each logger, in order, off this thread."""
         self.writer.send(verb, *args, **kwargs)
 
+    def post(self, row: Mapping[str, float], step: int) -> None:
+        """A row that a callback has by itself, the same on all ranks: at once, and into what can be monitored."""
+        self._callback.update(row)
+        self._logged.update(row)
+        self._fresh.update(dict.fromkeys(row, (self.epoch, self.step)))
+        self._send(row, step, {"epoch": self.epoch})
+
     def _send(self, row: Mapping[str, Any], step: int, extra: Mapping[str, int]) -> None:
         if self.silent or not row:
             return

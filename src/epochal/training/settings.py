@@ -10,11 +10,6 @@ from typing import Any
 from epochal import check
 from epochal.training import data
 
-NOT_YET: dict[str, tuple[Any, ...]] = {  # the values that mean "off"
-    "enable_model_summary": (None, False),
-}
-
-
 NOT_HERE = {  # flags that users may type, which mean nothing here but as they are by default
     "barebones": (False, "a run that logs nothing is logger=False, enable_progress_bar=False, enable_model_summary=False"),
     "model_registry": (None, "a registry is the work of its own client"),
@@ -72,17 +67,6 @@ def several(flag: str, value: Any, method: str) -> list[Any]:
     return found
 
 
-def refuse_unbuilt(flags: Mapping[str, Any]) -> None:
-    """An error that names the flag, where one asks for what is not there."""
-    for name, off in NOT_YET.items():
-        if flags[name] not in off:
-            raise NotImplementedError(
-                check.message(
-                    "Trainer", f"{name} is {flags[name]!r}", f"it is not built yet and must be {off[-1]!r}", f"Leave {name} out."
-                )
-            )
-
-
 def refuse_foreign(flags: Mapping[str, Any]) -> None:
     """An error that names the flag, where it asks for what belongs to Lightning's platform."""
     for name, (off, instead) in NOT_HERE.items():
@@ -106,24 +90,22 @@ def refuse_unknown_hardware(strategy: Any, accelerator: Any, precision: Any) -> 
             check.fail("Trainer", f"{flag} is {value!r}", f"Fabric knows {', '.join(sorted(names))}", fix)
 
 
-def seconds_of(flag: str, duration: Any) -> float | None:
+def duration_of(flag: str, duration: Any, who: str = "Trainer") -> timedelta | None:
     """A duration as users of Lightning write it: "DD:HH:MM:SS", a timedelta, or a dict of its arguments."""
-    if duration is None:
-        return None
-    if isinstance(duration, timedelta):
-        return duration.total_seconds()
+    if duration is None or isinstance(duration, timedelta):
+        return duration
     if isinstance(duration, Mapping):
         try:
-            return timedelta(**duration).total_seconds()
+            return timedelta(**duration)
         except TypeError as error:
             fix = f"Pass it like {flag}={{'hours': 1, 'minutes': 30}}."
-            raise TypeError(check.message("Trainer", f"{flag} is {duration!r}", f"Python says: {error}", fix)) from None
+            raise TypeError(check.message(who, f"{flag} is {duration!r}", f"Python says: {error}", fix)) from None
     parts = DURATION.fullmatch(duration) if isinstance(duration, str) else None
     if parts is None:
         needed = 'a string "DD:HH:MM:SS", a timedelta or a dict of its arguments is needed'
-        check.fail("Trainer", f"{flag} is {duration!r}", needed)
+        check.fail(who, f"{flag} is {duration!r}", needed)
     days, hours, minutes, seconds = map(int, parts.groups())
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
 def refuse_unknown(unknown: Mapping[str, Any], known: list[str]) -> None:

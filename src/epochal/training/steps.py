@@ -1,4 +1,4 @@
-"""How a batch trains: chosen once per run, called once per batch.
+"""How a batch trains: chosen once per epoch, called once per batch.
 
 The short way (:meth:`Steps.plain_step`) where nobody listens between the loss and the optimizer and the strategy needs no wrapper,
 else the way with every hook (:meth:`Steps.full_step`), once for each optimizer; or :meth:`Steps.manual_step`.
@@ -42,7 +42,7 @@ class Steps:
         self.before = -1  # the steps before the latest batch, with manual optimization
         self._listen()
         self._read_turns()
-        self.step: Callable[[Any, int], Any] = self._choose()
+        self.long_way: Callable[[Any, int], Any] = self._choose()
 
     def _listen(self) -> None:
         hook, module = self.trainer.listeners.hook, self.module
@@ -82,7 +82,17 @@ class Steps:
         else:
             self.training_step = step_call(called, written, several=False)
 
+    def of_epoch(self) -> Callable[[Any, int], Any]:
+        """The way of an epoch, as it accumulates."""
+        accumulates = self.trainer.accumulate_grad_batches > 1
+        if self.cycle and accumulates:
+            fix = "Use one of the two."
+            check.fail("Trainer", "gradients are to be accumulated", "optimizers of a frequency take turns", fix)
+        return self.plain_step if self.is_plain and not accumulates else self.long_way
+
     def _choose(self) -> Callable[[Any, int], Any]:
+        """The way with all that this run needs; ``is_plain``: the short one does it, too."""
+        self.is_plain = False
         trainer, module = self.trainer, self.module
         if not module.automatic_optimization:
             _refuse_flags_of_automatic(trainer)
@@ -93,8 +103,6 @@ class Steps:
             _warn(
                 "configure_optimizers", "it returned no optimizer", "one is needed to train", "Steps run, and nothing is learned."
             )
-        if self.cycle and trainer.accumulate_grad_batches > 1:
-            check.fail("Trainer", "accumulate_grad_batches came", "optimizers of a frequency take turns", "Use one of the two.")
         self.closure_needed = [optimizers.needs_closure(optimizer) for optimizer in trainer.raw_optimizers]
         if self.one_of_many:
             return self.step_of_each
@@ -103,8 +111,8 @@ class Steps:
         special = (
             listened or self.own or any(self.closure_needed) or trainer.gradient_clip_val is not None or trainer.detect_anomaly
         )
-        plain = trainer.is_plain and not special and self.optimizer is not None and trainer.accumulate_grad_batches == 1
-        return self.plain_step if plain else self.full_step
+        self.is_plain = trainer.is_plain and not special and self.optimizer is not None
+        return self.full_step
 
     def turns(self, batch_idx: int) -> Sequence[int]:
         """The optimizers that a batch trains."""

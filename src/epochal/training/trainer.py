@@ -22,9 +22,10 @@ from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessS
 
 from epochal import check, dist
 from epochal.training import data, optimizers, profilers, settings, storage
+from epochal.training.callbacks import choice
 from epochal.training.callbacks.callback import Callback
-from epochal.training.callbacks.model_checkpoint import ModelCheckpoint
-from epochal.training.callbacks.progress import ProgressBar, TQDMProgressBar
+from epochal.training.callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
+from epochal.training.callbacks.prediction_writer import BasePredictionWriter
 from epochal.training.checkpoint import Resumption, callback_states, load_callback_states, load_weights, of_run
 from epochal.training.combined import each
 from epochal.training.engine import Engine
@@ -48,8 +49,7 @@ class Trainer(Engine):
     """Runs a :class:`LightningModule` on any number of devices, and logs what it logs.
 
     Flags are Lightning's. ``logger``: a logger, several, True or None for a :class:`TensorBoardLogger` in ``default_root_dir``
-    (a :class:`CSVLogger` where tensorboard is not installed), False for none. ``devices=2`` on a CPU means two processes. A flag
-    that names something not built yet is an error.
+    (a :class:`CSVLogger` where tensorboard is not installed), False for none. ``devices=2`` on a CPU means two processes.
     """
 
     def __init__(
@@ -103,12 +103,10 @@ class Trainer(Engine):
         """Read the flags and start nothing. Long, since the flags that users type stand here once, each with its default."""
         flags = {name: value for name, value in locals().items() if name not in ("self", "unknown")}
         settings.refuse_unknown(unknown, sorted(flags))
-        settings.refuse_unbuilt(flags)
         settings.refuse_foreign(flags)
         settings.refuse_out_of_range(flags)
         self.fast_dev_run = int(fast_dev_run)
         self.max_epochs, self.min_epochs, self.max_steps, self.min_steps = max_epochs, min_epochs, max_steps, min_steps
-        self.max_seconds = settings.seconds_of("max_time", max_time)
         if max_epochs is None and max_steps == -1 and max_time is None:
             self.max_epochs = 1000
         self.limit_train_batches, self.limit_val_batches = limit_train_batches, limit_val_batches
@@ -134,7 +132,7 @@ class Trainer(Engine):
         )
         self.flush_logs_every_n_steps = flush_logs_every_n_steps
         self.loggers = self._choose_loggers(logger, flush_logs_every_n_steps)
-        self.callbacks = self._choose_callbacks(callbacks, enable_progress_bar, enable_checkpointing)
+        self.callbacks = choice.of_flags(flags)
         self.stage = ""
         self.state = "idle"
         self.current_epoch = self.global_step = self.batches_done = 0
@@ -159,6 +157,7 @@ class Trainer(Engine):
         self.signals = Signals()
         self.ckpt_path: str | None = None
         self.loop: Fit | None = None
+        self.predict_loop: Evaluation | None = None
         self.resumption = Resumption(self, None)
 
     def _limit_to(self, batches: int) -> None:
@@ -174,21 +173,6 @@ class Trainer(Engine):
                 return [TensorBoardLogger(self.default_root_dir)]
             return [CSVLogger(self.default_root_dir, flush_logs_every_n_steps=flush)]
         return settings.several("logger", logger, "log_metrics")
-
-    def _choose_callbacks(self, callbacks: Any, progress_bar: bool | None, checkpointing: bool | None) -> list[Any]:
-        chosen = settings.several("callbacks", callbacks, "on_train_start")
-        bars = [callback for callback in chosen if isinstance(callback, ProgressBar)]
-        if len(bars) > 1 or (bars and progress_bar is False):
-            came = f"{len(bars)} progress bars came" + (" with enable_progress_bar=False" if progress_bar is False else "")
-            check.fail("Trainer", came, "one at most can be shown")
-        if not bars and progress_bar is not False:
-            chosen.append(TQDMProgressBar())
-        checkpoints = [callback for callback in chosen if isinstance(callback, ModelCheckpoint)]
-        if checkpoints and checkpointing is False:
-            check.fail("Trainer", "a ModelCheckpoint came with enable_checkpointing=False", "one of them is to be left out")
-        if not checkpoints and checkpointing is not False and not self.fast_dev_run:
-            checkpoints.append(ModelCheckpoint())
-        return [callback for callback in chosen if callback not in checkpoints] + checkpoints
 
     # --- verbs -----------------------------------------------------------------------------------------------------------
 
@@ -408,10 +392,7 @@ class Trainer(Engine):
             self._wrapped = None
 
     def _settle_callbacks(self, module: LightningModule) -> None:
-        more = module.configure_callbacks() or []
-        more = list(more) if isinstance(more, list | tuple) else [more]
-        kept = [callback for callback in self.callbacks if type(callback) not in {type(new) for new in more}]
-        self.callbacks = sorted(kept + more, key=lambda callback: isinstance(callback, ModelCheckpoint))  # these come last
+        self.callbacks = choice.with_those_of(module, self.callbacks)
         for callback in self.callbacks:
             callback.log, callback.log_dict = module.log, module.log_dict
 
@@ -523,7 +504,9 @@ class Trainer(Engine):
             return math.inf if self.max_steps == -1 else self.max_steps
         self.training_loader()
         batches = self.num_training_batches
-        steps = self.max_epochs * (batches if math.isinf(batches) else -(-batches // self.accumulate_grad_batches))
+        schedulers = [callback for callback in self.callbacks if isinstance(callback, GradientAccumulationScheduler)]
+        of_epoch = schedulers[0].get_accumulate_grad_batches if schedulers else lambda _: self.accumulate_grad_batches
+        steps = batches if math.isinf(batches) else sum(-(-batches // of_epoch(epoch)) for epoch in range(self.max_epochs))
         return steps if self.max_steps == -1 else min(steps, self.max_steps)
 
     def new_validation(self, module: LightningModule) -> Evaluation | None:
@@ -550,10 +533,14 @@ class Trainer(Engine):
     ) -> list[Any] | None:
         with self._watched():
             evaluation, limits = self._prepare(module, datamodule, stage, loaders, source)
-            evaluation.run(limits, keep)
+            self.predict_loop = evaluation
+            writers = [callback for callback in self.callbacks if isinstance(callback, BasePredictionWriter)]
+            if writers:
+                evaluation.note_indices()
+            evaluation.run(limits, keep or any(writer.on_epoch for writer in writers))
             self._end(stage)
-        found = evaluation.predictions
-        return None if not keep else found[0] if len(found) == 1 else found
+            self.predict_loop = None
+        return evaluation.found() if keep else None
 
     def _prepare(
         self, module: LightningModule, datamodule: Any, stage: str, loaders: Any, source: tuple[Any, bool | None]

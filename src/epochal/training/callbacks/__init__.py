@@ -1,7 +1,5 @@
-"""Callbacks."""
+"""Callbacks: what watches a run, and is not the model's."""
 
-from epochal.training.callbacks.callback import Callback
-from epochal.training.callbacks.model_checkpoint import ModelCheckpoint
-from epochal.training.callbacks.progress import ProgressBar, TQDMProgressBar
+import lazy_loader
 
-__all__ = ["Callback", "ModelCheckpoint", "ProgressBar", "TQDMProgressBar"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

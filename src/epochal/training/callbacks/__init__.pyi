@@ -1,0 +1,12 @@
+from . import progress as progress
+from .callback import Callback as Callback
+from .early_stopping import EarlyStopping as EarlyStopping
+from .gradient_accumulation_scheduler import GradientAccumulationScheduler as GradientAccumulationScheduler
+from .lambda_function import LambdaCallback as LambdaCallback
+from .lr_monitor import LearningRateMonitor as LearningRateMonitor
+from .model_checkpoint import ModelCheckpoint as ModelCheckpoint
+from .model_summary import ModelSummary as ModelSummary
+from .prediction_writer import BasePredictionWriter as BasePredictionWriter
+from .progress import ProgressBar as ProgressBar
+from .progress import TQDMProgressBar as TQDMProgressBar
+from .timer import Timer as Timer
