@@ -52,7 +52,8 @@ class Slow(Model):
         return loss
 
 loggers = [pl.loggers.CSVLogger(sys.argv[1]), pl.loggers.TensorBoardLogger(sys.argv[1], "board")]
-pl.Trainer(max_epochs=1, log_every_n_steps=1, accelerator="cpu", logger=loggers).fit(Slow(), loader())
+run = pl.Trainer(max_epochs=1, log_every_n_steps=1, accelerator="cpu", logger=loggers, enable_model_summary=False)
+run.fit(Slow(), loader())
 """
 
 
