@@ -30,11 +30,12 @@ FIELD = re.compile(r"\{([^{}:]*)((?::[^{}]*)?)\}")
 class ModelCheckpoint(Callback):
     """Writes checkpoints, the best ``save_top_k`` by ``monitor``, or the latest.
 
-    ``dirpath``: the folder, or a fsspec address; by default ``checkpoints`` in the first logger's folder. ``filename``: a template,
-    ``"{epoch}-{val_loss:.2f}"`` gives ``epoch=3-val_loss=0.12.ckpt``, without the names if not ``auto_insert_metric_name``; a "/"
-    in a key makes a folder. ``monitor``: a logged key; None keeps the latest (``save_top_k=1``) or all (``-1``). A value that was
-    logged before the latest step never decides: a save that is due then waits until the key is logged again. ``save_last``:
-    ``last.ckpt`` is written whenever a save is due, as a file (True) or a link to the newest ("link"). When: every
+    ``dirpath``: the folder, or a fsspec address; by default ``checkpoints`` in the folder of the first logger's run.
+    ``filename``: a template, ``"{epoch}-{val_loss:.2f}"`` gives ``epoch=3-val_loss=0.12.ckpt``, without the names if not
+    ``auto_insert_metric_name``; a "/" in a key makes a folder. ``monitor``: a logged key; None keeps the latest
+    (``save_top_k=1``) or all (``-1``). A value that was logged before the latest step never decides: a save that is due then waits
+    until the key is logged again. ``save_last``: ``last.ckpt`` is written whenever a save is due, as a file (True) or a link to the
+    newest ("link"). When: every
     ``every_n_epochs`` (1), ``every_n_train_steps`` or ``train_time_interval``; epochs at the end of training's
     (``save_on_train_epoch_end``, by default if validation runs once an epoch) or of validation. ``save_on_exception``: also when a
     run fails. ``enable_version_counter``: a name that exists gets ``-v1``, ``-v2``. All ranks decide alike; the first writes.
@@ -158,7 +159,7 @@ class ModelCheckpoint(Callback):
         """Find the folder, the same on all ranks."""
         if stage != "fit":
             return
-        folder = self._given or storage.join(trainer.log_dir or trainer.default_root_dir, "checkpoints")
+        folder = self._given or storage.join(_folder_of_run(trainer), "checkpoints")
         self.dirpath = _absolute(trainer.fabric.broadcast(folder) if trainer.world_size > 1 else folder)
         if self.save_last == "link" and not storage.is_local(self.dirpath):
             check.fail(self, f"save_last is 'link' and dirpath is {self.dirpath!r}", "links are local", "Pass save_last=True.")
@@ -396,6 +397,19 @@ class ModelCheckpoint(Callback):
             with suppress(storage.Unreachable):  # as writing it will say
                 found = storage.exists(filepath)
         return bool(trainer.fabric.broadcast(found)) if trainer.world_size > 1 else found
+
+
+def _folder_of_run(trainer: Any) -> str:
+    """No other run has it: where the first logger writes, or what its name and version make of where it saves."""
+    logger = trainer.logger
+    if logger is None or getattr(logger, "log_dir", None):
+        return str(trainer.log_dir or trainer.default_root_dir)
+    version = getattr(logger, "version", None)
+    parts = [getattr(logger, "name", None), version if isinstance(version, str | None) else f"version_{version}"]
+    folder = os.fspath(getattr(logger, "save_dir", None) or trainer.default_root_dir)
+    for part in filter(None, parts):
+        folder = storage.join(folder, str(part))
+    return folder
 
 
 def _absolute(path: str) -> str:

@@ -38,7 +38,8 @@ class Logger:
 
     @property
     def log_dir(self) -> str | None:
-        return self.save_dir
+        """Of this run alone, where it has a folder."""
+        return None
 
     @property
     def experiment(self) -> Any:
