@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import epochal.training as pl
+from epochal import Metric, MetricCollection
 from epochal.classification import MulticlassConfusionMatrix
+from epochal.plot import curve
 from epochal.training.loggers import CSVLogger, TensorBoardLogger
 from epochal.training.loggers.writer import Writer
 from tests.training.toys import CLASSES, Model, Rows, loader, trainer
@@ -168,6 +171,59 @@ def test_several_loggers_and_a_matrix_that_is_drawn_where_it_can_be(tmp_path):
         assert [event.step for event in found.Images("matrix")] == [6, 13]
         assert "hparams" in found.summary_metadata["_hparams_/session_start_info"].plugin_data.plugin_name
     assert (tmp_path / "csv/version_0/hparams.yaml").read_text() == "lr: 0.25\n"
+
+
+class Rates(Metric):
+    """True and false positives of the class 0 at three thresholds: a curve, of one line or of two."""
+
+    plot = curve(x=("False positives", 0), y=("True positives", 1))
+
+    def __init__(self, lines: int | None = None):
+        super().__init__()
+        self.lines = lines
+        self.add_state("table", torch.zeros(2, 2, 3, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def measure(self, preds, target):
+        above = preds[:, None] >= torch.tensor([0.75, 0.5, 0.25])
+        truth = (target == 0)[:, None]
+        return {"table": torch.stack([torch.stack([(hit & truth).sum(0), (~hit & truth).sum(0)]) for hit in (~above, above)])}
+
+    def value(self, table):
+        found = (table[1, 1] / 53, table[1, 0] / 53)
+        return found if self.lines is None else tuple([points] * self.lines for points in found)
+
+
+@pytest.mark.parametrize("lines", [None, 2])
+@pytest.mark.parametrize("style", ["object", "returned", "computed", "collection"])
+def test_a_curve_is_drawn(tmp_path, style, lines):
+    class Curves(Model):
+        def __init__(self):
+            super().__init__()
+            self.rates = Rates(lines)
+            self.several = MetricCollection([self.rates.clone()], prefix="val_")
+
+        def validation_step(self, batch, batch_idx):
+            x, y = batch
+            scores = self.layer(x).softmax(1)[:, 0]
+            output = self.rates(scores, y)
+            self.several.update(scores, y)
+            if style == "collection":
+                self.log_dict(self.several)
+            elif style != "computed":
+                self.log("val_Rates", self.rates if style == "object" else output)
+
+        def on_validation_epoch_end(self):
+            if style == "computed":
+                self.log("val_Rates", self.rates.compute())
+
+    run = trainer(logger=[TensorBoardLogger(tmp_path), CSVLogger(tmp_path, "rows")], max_epochs=2)
+    run.fit(Curves(), loader(), loader())
+    first, second = board(run.log_dir).Images("val_Rates")
+    assert (first.step, second.step) == (6, 13)
+    figure = Figure()
+    run.lightning_module.rates.plot(run.callback_metrics["val_Rates"], ax=figure)
+    assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [3] * (lines or 1)
+    assert run.logbook.loggers == run.loggers
 
 
 def test_a_picture_that_fails_is_a_warning(tmp_path, monkeypatch):
