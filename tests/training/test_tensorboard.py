@@ -6,6 +6,7 @@ import io
 import pickle
 import sys
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from epochal.training.loggers import TensorBoardLogger
+from epochal.training.loggers import CSVLogger, TensorBoardLogger
+from epochal.training.loggers.mirror import Mirror
 
 
 def read(logger: TensorBoardLogger) -> EventAccumulator:
@@ -119,3 +121,65 @@ def test_a_graph_where_it_is_asked_for(tmp_path):
         logger.log_metrics({"a": 1.0}, 0)
         logger.finalize("success")
         assert read(logger).Tags()["graph"] == wanted
+
+
+@pytest.mark.parametrize("kind", [TensorBoardLogger, CSVLogger])
+@pytest.mark.parametrize("value", ["text", torch.ones(2), None])
+def test_what_is_no_number_is_named(tmp_path, kind, value):
+    with pytest.raises(TypeError, match=f"{kind.__name__}: the value of 'a' is a {type(value).__name__}, but a number or"):
+        kind(tmp_path).log_metrics({"a": value}, 0)
+
+
+@pytest.mark.parametrize("kind", [TensorBoardLogger, CSVLogger])
+@pytest.mark.parametrize("name", ["", None])
+def test_without_a_name_versions_stand_in_the_folder(tmp_path, kind, name):
+    for expected in range(2):
+        logger = kind(tmp_path, name)
+        logger.log_hyperparams({"a": 1})
+        assert (logger.name, logger.root_dir, logger.log_dir) == ("", str(tmp_path), str(tmp_path / f"version_{expected}"))
+        logger.finalize("success")
+        assert (tmp_path / f"version_{expected}/hparams.yaml").read_text() == "a: 1\n"
+    (tmp_path / "version_mine").mkdir()
+    assert kind(tmp_path, name).version == 2
+    assert kind(tmp_path, name, "mine").log_dir == str(tmp_path / "mine")
+    assert kind(tmp_path, name, 7).log_dir == str(tmp_path / "version_7")
+
+
+def test_arguments_of_the_writer_are_passed_on(tmp_path):
+    logger = TensorBoardLogger(tmp_path, filename_suffix=".mine", max_queue=1)
+    logger.log_metrics({"a": 1.0}, 0)
+    logger.finalize("success")
+    (path,) = (tmp_path / "lightning_logs/version_0").iterdir()
+    assert path.name.endswith(".mine")
+
+
+@pytest.mark.parametrize("prefix", ["", "p"])
+def test_a_prefix_stands_before_each_key(tmp_path, prefix):
+    logger = TensorBoardLogger(tmp_path, prefix=prefix)
+    logger.log_metrics({"loss": 1.0, "both": {"a": 2.0}}, 0)
+    logger.log_figure("matrix", Figure(figsize=(1, 1)), 0)
+    logger.log_hyperparams({"lr": 0.1}, {"best": 1.0})
+    logger.finalize("success")
+    before = prefix and prefix + "-"
+    tags = read(logger).Tags()
+    assert set(tags["scalars"]) == {f"{before}loss", f"{before}best"}
+    assert tags["images"] == [f"{before}matrix"]
+    assert hyperparameters(logger) == {"lr": 0.1}
+
+
+def test_a_large_remote_file_gives_way_to_another(monkeypatch):
+    """Whoever kept the writer goes on writing with it."""
+    monkeypatch.setattr(Mirror, "LARGE", 2000)
+    logger = TensorBoardLogger("memory://large")
+    kept = logger.experiment
+    for step in range(200):
+        logger.log_metrics({"loss": 0.5 * step}, step)
+        kept.add_scalar("kept", 2.0 * step, step)
+        if step % 10 == 9:
+            logger.save()
+    logger.finalize("success")
+    files = fsspec.filesystem("memory").ls("/large/lightning_logs/version_0")
+    assert len(files) > 3
+    assert max(file["size"] for file in files) < 4000
+    assert scalars(logger, "loss") == [(step, 0.5 * step) for step in range(200)]
+    assert sorted(scalars(logger, "kept")) == [(step, 2.0 * step) for step in range(200)]

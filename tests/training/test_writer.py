@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import pickle
 import signal
 import subprocess
@@ -252,6 +253,38 @@ def test_loggers_of_lightning(tmp_path):
     assert "lr: 0.25" in (tmp_path / "csv/version_0/hparams.yaml").read_text()
     assert [event.step for event in board(tmp_path / "board/version_0").Scalars("loss")] == list(range(14))
     assert run.log_dir == str(tmp_path / "csv/version_0")
+
+
+def test_loggers_are_told_of_each_checkpoint(tmp_path):
+    """When the file is there, and the rows before it are written."""
+
+    class Told(Records):
+        def after_save_checkpoint(self, checkpoint_callback):
+            self.calls.append(Path(checkpoint_callback.best_model_path).name)
+            assert Path(checkpoint_callback.best_model_path).exists()
+
+    logger = Told()
+    checkpoints = pl.callbacks.ModelCheckpoint(tmp_path, "{epoch}")
+    options = {"callbacks": checkpoints, "enable_checkpointing": True, "max_epochs": 2, "log_every_n_steps": 4}
+    trainer(logger=[Records(), logger], **options).fit(Logs(), loader())
+    kept = [call for call in logger.calls if call not in ("flush", "save")]
+    assert kept == ["row", "epoch=0.ckpt", "row", "row", "epoch=1.ckpt", "success"]
+
+
+def test_the_default_logger_is_tensorboard_where_it_is_installed(tmp_path, monkeypatch):
+    for expected in range(2):
+        for flag in (None, True):
+            run = trainer(logger=flag, default_root_dir=tmp_path, log_every_n_steps=1)
+            assert type(run.logger) is TensorBoardLogger
+        run.fit(Logs(), loader())
+        assert run.log_dir == str(tmp_path / f"lightning_logs/version_{expected}")
+        assert len(board(run.log_dir).Scalars("loss")) == 7
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "tensorboard" else find(name, *rest))
+    run = trainer(logger=True, default_root_dir=tmp_path, flush_logs_every_n_steps=7)
+    assert type(run.logger) is CSVLogger
+    assert run.logger.flush_logs_every_n_steps == 7
+    assert trainer(logger=False).loggers == trainer(logger=True, fast_dev_run=True).loggers == []
 
 
 def test_whatever_has_the_methods_is_a_logger():

@@ -406,7 +406,7 @@ def _folder_of_run(trainer: Any) -> str:
         return str(trainer.log_dir or trainer.default_root_dir)
     version = getattr(logger, "version", None)
     parts = [getattr(logger, "name", None), version if isinstance(version, str | None) else f"version_{version}"]
-    folder = os.fspath(getattr(logger, "save_dir", None) or trainer.default_root_dir)
+    folder = str(getattr(logger, "save_dir", None) or trainer.default_root_dir)
     for part in filter(None, parts):
         folder = storage.join(folder, str(part))
     return folder

@@ -66,7 +66,7 @@ class CSVLogger(FolderLogger):
         return self
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        row = {self._prefixed(key): float(value) for key, value in metrics.items()}
+        row = {self._prefixed(key): value for key, value in self._floats(metrics).items()}
         for key in row:
             if key == "epoch":
                 row[key] = int(row[key])

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from epochal import check
 from epochal.training import storage
 from epochal.training.loggers.logger import Logger
 
@@ -68,6 +69,17 @@ class FolderLogger(Logger):
 
     def _prefixed(self, key: str) -> str:
         return f"{self._prefix}-{key}" if self._prefix else key
+
+    def _floats(self, metrics: Mapping[str, Any]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        try:
+            for key, value in metrics.items():
+                found[key] = float(value)
+        except (TypeError, ValueError, RuntimeError):
+            came = f"the value of {key!r} is a {type(value).__name__}"
+            fix = "logger.experiment takes other things, where there is a way."
+            raise TypeError(check.message(self, came, "a number or a tensor of one is needed", fix)) from None
+        return found
 
     def log_hyperparams(self, params: Any = None, *_: Any, **__: Any) -> None:
         """Into ``hparams.yaml``, one key a line."""

@@ -36,11 +36,12 @@ class TensorBoardLogger(FolderLogger):
         self._log_graph, self._default_hp_metric, self._kwargs = log_graph, default_hp_metric, kwargs
         self._sub_dir = None if sub_dir is None else os.fspath(sub_dir)
         self._writer: Any = None
+        self._writers: list[Any] = []  # the one in use is the last
         self._mirror: Mirror | None = None  # of a remote run
         self._steps = 0  # of rows that came without one
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_writer": None, "_mirror": None}  # each process opens its own
+        return {**self.__dict__, "_writer": None, "_writers": [], "_mirror": None}  # each process opens its own
 
     @property
     def sub_dir(self) -> str | None:
@@ -55,26 +56,30 @@ class TensorBoardLogger(FolderLogger):
     def experiment(self) -> Any:
         """The ``SummaryWriter``, opened at the first need."""
         if self._writer is None:
-            folder = self.log_dir
-            if not self.is_local:
-                self._mirror = self._mirror or Mirror(folder)
-                folder = self._mirror.folder
-            self._writer = _writer_class()(log_dir=folder, **self._kwargs)
+            self._open()
         return self._writer
+
+    def _open(self) -> None:
+        folder = self.log_dir
+        if not self.is_local:
+            self._mirror = self._mirror or Mirror(folder)
+            folder = self._mirror.folder
+        self._writer = _writer_class()(log_dir=folder, **self._kwargs)
+        self._writers.append(self._writer)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """A scalar for each key, all of a row in one event; several in one chart for a dict."""
+        writer = self.experiment
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         if step is None:
             step = self._steps
         self._steps = step + 1
-        writer, scalars = self.experiment, []
-        for key, value in metrics.items():
-            if isinstance(value, Mapping):
-                writer.add_scalars(self._prefixed(key), dict(value), step)
-            else:
-                scalars.append(Summary.Value(tag=self._prefixed(key), simple_value=float(value)))
+        charts = {key: value for key, value in metrics.items() if isinstance(value, Mapping)}
+        for key, value in charts.items():
+            writer.add_scalars(self._prefixed(key), self._floats(value), step)
+        rest = {key: value for key, value in metrics.items() if key not in charts} if charts else metrics
+        scalars = [Summary.Value(tag=self._prefixed(key), simple_value=value) for key, value in self._floats(rest).items()]
         if scalars:
             writer._get_file_writer().add_summary(Summary(value=scalars), step)  # noqa: SLF001  # which opens one anew after a close
 
@@ -117,11 +122,13 @@ class TensorBoardLogger(FolderLogger):
                 warnings.warn(check.message("TensorBoardLogger", came, "it is left out", "Pass log_graph=False."), stacklevel=2)
 
     def flush(self) -> None:
-        if self._writer is not None:
-            self._writer.flush()
+        for writer in self._writers:
+            writer.flush()
         if self._mirror is not None:
-            if self._mirror.is_large():
-                self._writer.close()  # the next row opens another file, and this one is not sent again
+            for writer in self._writers[:-1]:
+                writer.close()
+            if self._mirror.is_large():  # then another file begins, and this one, which a step may use right now, closes next time
+                self._open()
             self._attempt(self._mirror.push)
 
     def save(self) -> None:
@@ -129,9 +136,9 @@ class TensorBoardLogger(FolderLogger):
 
     def finalize(self, status: str) -> None:  # noqa: ARG002  # the files are the same for both
         """Close the event file; a row that comes later opens another."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        for writer in self._writers:
+            writer.close()
+        self._writer, self._writers = None, []
         if self._mirror is not None:
             self._attempt(self._mirror.push, last=True)
             self._mirror.close()
