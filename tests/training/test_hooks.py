@@ -104,6 +104,21 @@ def test_callbacks_that_watch_come_after_the_modules_own_and_see_its_values():
     assert seen == [4.0]
 
 
+@pytest.mark.parametrize("hook", ["on_train_start", "on_train_epoch_start", "on_validation_start", "on_validation_epoch_start"])
+def test_what_is_logged_before_any_batch_weighs_one(hook):
+    class Logs(Model):
+        def validation_step(self, batch, batch_idx):
+            """Nothing to do."""
+
+    setattr(Logs, hook, lambda self: self.log("x", 2.0))
+    module, run = Logs(), trainer()
+    if "train" in hook:
+        run.fit(module, loader())
+    else:
+        run.validate(module, loader(), verbose=False)
+    assert run.callback_metrics["x"] == 2.0
+
+
 class Legacy(Model):
     """The hooks of Lightning 1.x."""
 
@@ -141,6 +156,21 @@ class Legacy(Model):
 
     def test_epoch_end(self, outs):
         self.outs["test"] = outs
+
+
+def test_an_end_of_a_step_that_returns_nothing_leaves_what_the_step_returned():
+    class Silent(Legacy):
+        def training_step_end(self, out):
+            self.log("n", float(out["n"]))
+
+        def validation_step_end(self, out):
+            self.log("val_n", float(out))
+
+    module = Silent()
+    trainer().fit(module, loader(20, 8), loader(12, 8))
+    assert module.trainer.global_step == 3
+    assert [out["n"] for out in module.outs["train"]] == [8, 8, 4]
+    assert module.outs["val"] == [8, 4]
 
 
 def test_hooks_of_old():

@@ -11,7 +11,7 @@ import torch
 from epochal.training import data
 from epochal.training.batches import BatchSizes
 from epochal.training.combined import batches_of, each
-from epochal.training.hooks import RULES, Hook, Listeners, overridden, step_call, takes
+from epochal.training.hooks import RULES, Hook, Listeners, keeping, overridden, step_call, takes
 from epochal.training.module import LightningModule
 from epochal.training.profilers import timed, timed_batches
 
@@ -53,7 +53,7 @@ class Evaluation:
         self.per_loader.append((f"{infix}_step", self.step))
         self.step_end = Hook(self.book, f"{infix}_step_end", [])
         if hasattr(self.module, f"{infix}_step_end"):
-            self.step_end.calls.append(getattr(self.module, f"{infix}_step_end"))
+            self.step_end.calls.append(keeping(getattr(self.module, f"{infix}_step_end")))
         self.per_loader.append((f"{infix}_step_end", self.step_end))
         self.keeps_outputs = legacy_end(listeners, f"{infix}_epoch_end", self.on_epoch_end, self._outputs)
         self.outputs: list[list[Any]] = []

@@ -172,6 +172,16 @@ def step_call(step: Callable[..., Any], signature: Callable[..., Any], several: 
     return lambda batch, _, __: step(batch)
 
 
+def keeping(step_end: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The end of a step, of Lightning 1.x: where it returns nothing, what the step returned stays."""
+
+    def ended(output: Any) -> Any:
+        found = step_end(output)
+        return output if found is None else found
+
+    return ended
+
+
 def indexed(call: Callable[..., Any], written: Callable[..., Any] | None = None, now: int | None = None) -> Callable[..., Any]:
     """``call(optimizer_idx, *args)``: the index goes where its author wrote ``optimizer_idx``, as in Lightning 1.x, or nowhere.
 

@@ -67,7 +67,8 @@ class Logbook:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all values, as at the start of a run."""
+        """Forget all values, as at the start of a run, where hooks come before any batch."""
+        self.end_batches()
         self._callback: dict[str, Any] = {}
         self._logged: dict[str, Any] = {}
         self._bar: dict[str, Any] = {}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from epochal import check, dist
 from epochal.training import optimizers
-from epochal.training.hooks import indexed, overridden, step_call
+from epochal.training.hooks import indexed, keeping, overridden, step_call
 from epochal.training.module import LightningModule
 from epochal.training.profilers import timed
 
@@ -52,7 +52,7 @@ class Steps:
         self.scope = hook("training_step", "train", callbacks=False, module=False).scope
         self.step_end = hook("training_step_end", "train", callbacks=False)
         old: Any = getattr(module, "training_step_end", None)
-        self.step_end.calls = [old] if old is not None else []
+        self.step_end.calls = [keeping(old)] if old is not None else []
         owned = [name for name in OWN if self.trainer.profiler is not None or overridden(module, name, LightningModule)]
         self.own = {name: self._measured(indexed(getattr(module, name), now=OWN[name]), name) for name in owned}
         if overridden(module, "on_before_optimizer_step", LightningModule):
