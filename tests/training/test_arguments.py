@@ -145,6 +145,14 @@ def test_other_arguments_for_a_key_are_an_error_that_shows_both():
         validate(hook)
 
 
+def test_arguments_that_mean_the_same_are_no_others():
+    def hook(self, batch, i):
+        self.log("x", 1.0)
+        self.log("x", 2.0, on_step=False, on_epoch=True, logger=True)
+
+    assert validate(hook)["x"] == 1.5
+
+
 def test_a_key_is_for_one_quantity():
     from epochal.aggregation import MeanMetric
 

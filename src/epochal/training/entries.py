@@ -20,6 +20,7 @@ from epochal.metric import Metric, State
 from epochal.training import foreign
 
 if TYPE_CHECKING:
+    from epochal.training.hooks import Rule
     from epochal.training.logbook import Logbook, Scope
 
 REDUCTIONS: dict[Any, str] = {
@@ -80,8 +81,9 @@ class Entry:
         self.ghost = False  # declared by another rank, or before a checkpoint, and not yet here
 
     def follows(self, args: tuple[Any, ...]) -> bool:
-        """Whether a call's arguments are those of the first, which a function that is written in the call makes anew each time."""
-        same = _plain_arguments(args) == _plain_arguments(self.args)
+        """Whether a call's arguments mean what those of the first do, though a function written in the call is anew each time."""
+        rule = self.scope.rule
+        same = _meaning(args, rule) == _meaning(self.args, rule)
         if same:
             self.args, self.ghost = args, False
         return same
@@ -372,14 +374,16 @@ def expanded(name: str, value: Any, fork: str = "", suffix: str = "") -> dict[st
     return {name + fork + suffix: value.reshape(()) if isinstance(value, Tensor) and value.numel() == 1 else value}
 
 
-def _plain_arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Arguments to compare, a reduction by what it does: a name or its function, the code of a lambda."""
+def _meaning(args: tuple[Any, ...], rule: Rule) -> tuple[Any, ...]:
+    """Arguments to compare: None is the hook's default, a reduction is what it does: a name, its function, the code of a lambda."""
     reduce_fx = args[4].lower() if isinstance(args[4], str) else args[4]
     if isinstance(reduce_fx, functools.partial):
         meaning: Any = (reduce_fx.func, reduce_fx.args, reduce_fx.keywords)
     else:
         meaning = REDUCTIONS.get(reduce_fx) or getattr(reduce_fx, "__code__", reduce_fx)
-    return (*args[:4], meaning, *args[5:])
+    prog_bar, logger, on_step, on_epoch = args[:4]
+    on_step, on_epoch = rule.on_step if on_step is None else on_step, rule.on_epoch if on_epoch is None else on_epoch
+    return (prog_bar, logger is not False, on_step, on_epoch, meaning, *args[5:])
 
 
 def _function_name(function: Any) -> str | None:
