@@ -648,6 +648,12 @@ class Metric(Operators, nn.Module):
         self._shown = True
         return self._remember(value)
 
+    def _input_format(self, preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """For ``update`` as documents of old show it: predictions and targets as labels of one shape."""
+        from epochal.classification.inferred import as_labels  # which is built on this module
+
+        return as_labels(self, preds, target)
+
     def _clean(self) -> Self:
         """A twin with the same configuration, the identity for a state, and no thought for other processes."""
         return typing.cast(Self, cleaned(self))

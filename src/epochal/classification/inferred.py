@@ -97,3 +97,19 @@ class Inferred(Task):
 
     def diagnose(self, metric: Any, preds: Tensor, target: Tensor) -> None:
         self.task(*self.decide(metric, preds, target)).diagnose(metric, preds, target)
+
+
+def as_labels(metric: Any, preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Predictions and targets as labels of one shape, for a metric that only compares them.
+
+    Scores (N, C, ...) of targets (N, ...) become the class of the greatest; those of target's shape are probabilities, 1 above 0.5.
+    """
+    check.tensors(metric, preds=preds, target=target)
+    if is_scores(preds) and preds.ndim == target.ndim + 1 > 1:
+        preds = preds.argmax(1)
+    elif is_scores(preds):
+        if check.reads_values(preds.device) and not bool(((preds >= 0) & (preds <= 1)).all()):
+            check.fail(metric, "preds has values outside of [0, 1]", "probabilities are needed", "Pass torch.sigmoid(preds).")
+        preds = (preds > 0.5).to(target.dtype)
+    check.same_shape(metric, preds=preds, target=target)
+    return preds, target

@@ -11,6 +11,7 @@ import io
 import itertools
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -581,3 +582,6 @@ def _in_process(fabric: Fabric, trainer: Trainer, verb: str, *rest: Any) -> byte
     """One process of a run; what rank 0 reports goes back."""
     result = getattr(trainer, verb)(*rest)
     return trainer.report(result)
+
+
+sys.modules[f"{__name__}.trainer"] = sys.modules[__name__]  # Lightning's path to the Trainer

@@ -1,0 +1,5 @@
+"""Where Lightning has :class:`~epochal.training.CombinedLoader`."""
+
+from epochal.training.combined import CombinedLoader
+
+__all__ = ["CombinedLoader"]
