@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import sys
+import warnings
 
 import fsspec
 import pytest
@@ -17,7 +18,7 @@ import epochal.training as pl
 from epochal.training import storage
 from epochal.training.loggers import CSVLogger, TensorBoardLogger
 from epochal.training.loggers.mirror import Mirror
-from tests.training.toys import Model, loader, trainer
+from tests.training.toys import Model, ddp_trainer, loader, rank_environment, trainer
 
 
 class Logs(Model):
@@ -153,6 +154,40 @@ def test_a_server_that_is_gone_in_the_middle(s3, outage, tmp_path, ends):
     assert [row["step"] for row in rows] == steps
     board = board_of(s3, "my_bucket/board/lightning_logs/version_0", tmp_path / "board")
     assert [str(event.step) for event in board.Scalars("loss")] == steps
+
+
+def losing_one(rank: int, size: int, folder: str) -> tuple[list[str], str, str, list[str]]:
+    """The first rank, which alone writes, cannot write a checkpoint of the second epoch, nor copy one of the third."""
+    write, copy, said = storage.write, storage.copy, []
+
+    def refuse(really, word):
+        def refused(*args):
+            if any(word in str(arg) for arg in args[:2]):
+                raise storage.Unreachable("nobody answers", "Wait.")
+            return really(*args)
+
+        return refused
+
+    checkpoints = pl.callbacks.ModelCheckpoint(folder, "{epoch}", monitor="val", save_top_k=3, save_last=True)
+    with pytest.MonkeyPatch.context() as patch, rank_environment(rank, size), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        patch.setattr(storage, "write", refuse(write, "epoch=1") if rank == 0 else write)
+        patch.setattr(storage, "copy", refuse(copy, "epoch=2") if rank == 0 else copy)
+        run = ddp_trainer(size, callbacks=checkpoints, enable_checkpointing=True, max_epochs=4)
+        run.fit(Logs(), loader(48), loader(29, seed=1))
+        said = [str(warning.message) for warning in caught if "ModelCheckpoint" in str(warning.message)]
+    kept = [path.rsplit("/")[-1] for path in sorted(checkpoints.best_k_models)]
+    return kept, checkpoints.best_model_path, checkpoints.last_model_path, said
+
+
+def test_a_checkpoint_that_one_rank_cannot_write_is_lost_on_all(pair, tmp_path):
+    (*first, said), (*second, silence) = pair.run(losing_one, str(tmp_path))
+    assert first == second
+    assert first[0] == ["epoch=0.ckpt", "epoch=3.ckpt"]
+    assert first[2] == str(tmp_path / "last.ckpt")
+    assert said == ["ModelCheckpoint: nobody answers, but the run goes on without this checkpoint; "
+                    "the next one is tried when it is due. Wait."] * 2  # fmt: skip
+    assert silence == []
 
 
 def test_a_server_that_never_answers_cannot_say_which_run_this_is(s3, outage):

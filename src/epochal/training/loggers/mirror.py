@@ -14,7 +14,7 @@ class Mirror:
     """Sends whole files, since object stores cannot append. Who writes begins another file when one :meth:`is_large`, so that
     what a row costs does not grow with the run."""
 
-    LARGE = 1 << 20  # bytes
+    LARGE = 1 << 18  # bytes
 
     def __init__(self, address: str) -> None:
         self.address = address
