@@ -30,6 +30,8 @@ from .arithmetic import CompositionalMetric as CompositionalMetric
 from .classification.accuracy import Accuracy as Accuracy
 from .classification.accuracy import HammingDistance as HammingDistance
 from .classification.accuracy import StatScores as StatScores
+from .classification.areas import AUROC as AUROC
+from .classification.areas import AveragePrecision as AveragePrecision
 from .classification.confusion import (
     CohenKappa as CohenKappa,
 )
@@ -39,6 +41,8 @@ from .classification.confusion import (
 from .classification.confusion import (
     MatthewsCorrCoef as MatthewsCorrCoef,
 )
+from .classification.curves import ROC as ROC
+from .classification.curves import PrecisionRecallCurve as PrecisionRecallCurve
 from .classification.exact_match import ExactMatch as ExactMatch
 from .classification.fbeta import F1 as F1
 from .classification.fbeta import F1Score as F1Score

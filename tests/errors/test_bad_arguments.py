@@ -28,6 +28,17 @@ BAD = {  # by the name of an argument: values that no metric takes
     "beta": [(0, VALUES), (-1.0, VALUES), (math.nan, VALUES), (math.inf, VALUES), ("1", TYPES), (None, TYPES)],
     "zero_division": [("warn", TYPES), (None, TYPES)],
     "logits": [("yes", VALUES), (2, VALUES)],
+    "thresholds": [
+        (1, VALUES),
+        (-3, VALUES),
+        ([], VALUES),
+        ([0.5, 1.5], VALUES),
+        ([0.5, math.nan], VALUES),
+        ("5", TYPES),
+        (True, TYPES),
+    ],
+    "max_fpr": [(0, VALUES), (1.5, VALUES), (math.nan, VALUES), ("1", TYPES), (True, TYPES)],
+    "normalization": [("sigmiod", VALUES), (True, VALUES)],
     "nan_strategy": [("eror", VALUES), (None, TYPES)],
     "window": [(0, VALUES), (-1, VALUES), (2.0, TYPES)],
     "num_outputs": [(0, VALUES), (2.5, TYPES)],
@@ -40,6 +51,7 @@ HINTS = {
     "linaer": "linear",
     "eror": "error",
     "binray": "binary",
+    "sigmiod": "sigmoid",
 }
 
 
@@ -95,7 +107,7 @@ def test_refused(cls, arguments):
     for name, value, error in cases(cls, arguments):
         try:
             text = refused(lambda: cls(**{**arguments, name: value}), error, names(cls, arguments), (f"{name} is {value!r}",))
-            if value in HINTS and HINTS[value] in text.split(" but ")[1]:  # one of the choices, so the closest of them
+            if isinstance(value, str) and value in HINTS and HINTS[value] in text.split(" but ")[1]:  # one of the choices, so the closest of them
                 assert f"Did you mean {HINTS[value]!r}?" in text, text
         except (Exception, pytest.fail.Exception) as caught:
             broken.append(f"{name}={value!r}: {type(caught).__name__}: {caught}")

@@ -17,7 +17,7 @@ def test_every_metric_has_a_picture(name):
     for batch in example.batches():
         metric.update(*batch)
     figure = Figure()
-    metric.plot(None, figure)
+    metric.plot(ax=figure)
     first = figure.axes[0]
     assert first.has_data()
     title = figure.get_suptitle() or first.get_title()

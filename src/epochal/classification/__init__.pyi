@@ -34,6 +34,14 @@ from .accuracy import (
 from .accuracy import (
     StatScores as StatScores,
 )
+from .areas import AUROC as AUROC
+from .areas import AveragePrecision as AveragePrecision
+from .areas import BinaryAUROC as BinaryAUROC
+from .areas import BinaryAveragePrecision as BinaryAveragePrecision
+from .areas import MulticlassAUROC as MulticlassAUROC
+from .areas import MulticlassAveragePrecision as MulticlassAveragePrecision
+from .areas import MultilabelAUROC as MultilabelAUROC
+from .areas import MultilabelAveragePrecision as MultilabelAveragePrecision
 from .confusion import (
     BinaryCohenKappa as BinaryCohenKappa,
 )
@@ -79,6 +87,14 @@ from .counts import (
 from .counts import (
     Score as Score,
 )
+from .curves import ROC as ROC
+from .curves import BinaryPrecisionRecallCurve as BinaryPrecisionRecallCurve
+from .curves import BinaryROC as BinaryROC
+from .curves import MulticlassPrecisionRecallCurve as MulticlassPrecisionRecallCurve
+from .curves import MulticlassROC as MulticlassROC
+from .curves import MultilabelPrecisionRecallCurve as MultilabelPrecisionRecallCurve
+from .curves import MultilabelROC as MultilabelROC
+from .curves import PrecisionRecallCurve as PrecisionRecallCurve
 from .exact_match import (
     ExactMatch as ExactMatch,
 )

@@ -230,11 +230,14 @@ class Multilabel(Thresholded):
     def groups(self) -> int:  # type: ignore[override]
         return self.num_labels
 
-    def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
-        self.check(metric, preds, target)
+    def check(self, metric: Any, preds: Tensor, target: Tensor) -> None:
+        super().check(metric, preds, target)
         if preds.ndim < 2 or preds.shape[1] != self.num_labels:
             came = f"preds has shape {check.shape(preds)}"
             check.fail(metric, came, f"num_labels is {self.num_labels}, in dim 1", "Pass preds and target as (N, num_labels, ...).")
+
+    def encode(self, metric: Any, preds: Tensor, target: Tensor) -> Cells:
+        self.check(metric, preds, target)
         index, weight = self.pairs(preds, target)
         return Cells(index.flatten(2) if index.ndim > 2 else index.unsqueeze(-1), weight)
 

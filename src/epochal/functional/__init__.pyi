@@ -3,9 +3,13 @@ from . import regression as regression
 from .classification import (
     accuracy as accuracy,
 )
+from .classification import auroc as auroc
+from .classification import average_precision as average_precision
 from .classification import (
     binary_accuracy as binary_accuracy,
 )
+from .classification import binary_auroc as binary_auroc
+from .classification import binary_average_precision as binary_average_precision
 from .classification import (
     binary_cohen_kappa as binary_cohen_kappa,
 )
@@ -33,9 +37,11 @@ from .classification import (
 from .classification import (
     binary_precision as binary_precision,
 )
+from .classification import binary_precision_recall_curve as binary_precision_recall_curve
 from .classification import (
     binary_recall as binary_recall,
 )
+from .classification import binary_roc as binary_roc
 from .classification import (
     binary_specificity as binary_specificity,
 )
@@ -69,6 +75,8 @@ from .classification import (
 from .classification import (
     multiclass_accuracy as multiclass_accuracy,
 )
+from .classification import multiclass_auroc as multiclass_auroc
+from .classification import multiclass_average_precision as multiclass_average_precision
 from .classification import (
     multiclass_cohen_kappa as multiclass_cohen_kappa,
 )
@@ -99,9 +107,11 @@ from .classification import (
 from .classification import (
     multiclass_precision as multiclass_precision,
 )
+from .classification import multiclass_precision_recall_curve as multiclass_precision_recall_curve
 from .classification import (
     multiclass_recall as multiclass_recall,
 )
+from .classification import multiclass_roc as multiclass_roc
 from .classification import (
     multiclass_specificity as multiclass_specificity,
 )
@@ -111,6 +121,8 @@ from .classification import (
 from .classification import (
     multilabel_accuracy as multilabel_accuracy,
 )
+from .classification import multilabel_auroc as multilabel_auroc
+from .classification import multilabel_average_precision as multilabel_average_precision
 from .classification import (
     multilabel_confusion_matrix as multilabel_confusion_matrix,
 )
@@ -138,9 +150,11 @@ from .classification import (
 from .classification import (
     multilabel_precision as multilabel_precision,
 )
+from .classification import multilabel_precision_recall_curve as multilabel_precision_recall_curve
 from .classification import (
     multilabel_recall as multilabel_recall,
 )
+from .classification import multilabel_roc as multilabel_roc
 from .classification import (
     multilabel_specificity as multilabel_specificity,
 )
@@ -153,9 +167,11 @@ from .classification import (
 from .classification import (
     precision as precision,
 )
+from .classification import precision_recall_curve as precision_recall_curve
 from .classification import (
     recall as recall,
 )
+from .classification import roc as roc
 from .classification import (
     specificity as specificity,
 )

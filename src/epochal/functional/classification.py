@@ -14,6 +14,16 @@ from epochal.classification.accuracy import (
     multilabel_stat_scores,
     stat_scores,
 )
+from epochal.classification.areas import (
+    auroc,
+    average_precision,
+    binary_auroc,
+    binary_average_precision,
+    multiclass_auroc,
+    multiclass_average_precision,
+    multilabel_auroc,
+    multilabel_average_precision,
+)
 from epochal.classification.confusion import (
     binary_cohen_kappa,
     binary_confusion_matrix,
@@ -26,6 +36,16 @@ from epochal.classification.confusion import (
     multiclass_matthews_corrcoef,
     multilabel_confusion_matrix,
     multilabel_matthews_corrcoef,
+)
+from epochal.classification.curves import (
+    binary_precision_recall_curve,
+    binary_roc,
+    multiclass_precision_recall_curve,
+    multiclass_roc,
+    multilabel_precision_recall_curve,
+    multilabel_roc,
+    precision_recall_curve,
+    roc,
 )
 from epochal.classification.exact_match import exact_match, multiclass_exact_match, multilabel_exact_match
 from epochal.classification.fbeta import (
@@ -60,7 +80,11 @@ from epochal.classification.precision import (
 
 __all__ = [
     "accuracy",
+    "auroc",
+    "average_precision",
     "binary_accuracy",
+    "binary_auroc",
+    "binary_average_precision",
     "binary_cohen_kappa",
     "binary_confusion_matrix",
     "binary_f1_score",
@@ -70,7 +94,9 @@ __all__ = [
     "binary_matthews_corrcoef",
     "binary_negative_predictive_value",
     "binary_precision",
+    "binary_precision_recall_curve",
     "binary_recall",
+    "binary_roc",
     "binary_specificity",
     "binary_stat_scores",
     "cohen_kappa",
@@ -82,6 +108,8 @@ __all__ = [
     "jaccard_index",
     "matthews_corrcoef",
     "multiclass_accuracy",
+    "multiclass_auroc",
+    "multiclass_average_precision",
     "multiclass_cohen_kappa",
     "multiclass_confusion_matrix",
     "multiclass_exact_match",
@@ -92,10 +120,14 @@ __all__ = [
     "multiclass_matthews_corrcoef",
     "multiclass_negative_predictive_value",
     "multiclass_precision",
+    "multiclass_precision_recall_curve",
     "multiclass_recall",
+    "multiclass_roc",
     "multiclass_specificity",
     "multiclass_stat_scores",
     "multilabel_accuracy",
+    "multilabel_auroc",
+    "multilabel_average_precision",
     "multilabel_confusion_matrix",
     "multilabel_exact_match",
     "multilabel_f1_score",
@@ -105,12 +137,16 @@ __all__ = [
     "multilabel_matthews_corrcoef",
     "multilabel_negative_predictive_value",
     "multilabel_precision",
+    "multilabel_precision_recall_curve",
     "multilabel_recall",
+    "multilabel_roc",
     "multilabel_specificity",
     "multilabel_stat_scores",
     "negative_predictive_value",
     "precision",
+    "precision_recall_curve",
     "recall",
+    "roc",
     "specificity",
     "stat_scores",
 ]
