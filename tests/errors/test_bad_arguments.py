@@ -107,7 +107,9 @@ def test_refused(cls, arguments):
     for name, value, error in cases(cls, arguments):
         try:
             text = refused(lambda: cls(**{**arguments, name: value}), error, names(cls, arguments), (f"{name} is {value!r}",))
-            if isinstance(value, str) and value in HINTS and HINTS[value] in text.split(" but ")[1]:  # one of the choices, so the closest of them
+            if (
+                isinstance(value, str) and value in HINTS and HINTS[value] in text.split(" but ")[1]
+            ):  # one of the choices, so the closest of them
                 assert f"Did you mean {HINTS[value]!r}?" in text, text
         except (Exception, pytest.fail.Exception) as caught:
             broken.append(f"{name}={value!r}: {type(caught).__name__}: {caught}")
