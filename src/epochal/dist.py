@@ -200,19 +200,26 @@ def _alike(
 ) -> tuple[Sequence[Any], Sequence[int]]:
     """The fields and weights that merge: of one shape, where that is needed.
 
-    A rank without data whose identity has another shape (a scalar that becomes a vector with the first batch) is left out.
+    A rank whose identity has another shape (a scalar that becomes a vector with the first batch) is left out, where it has no data,
+    or none of a kind that has a field of its own.
     """
     if slot.is_list or all(isinstance(field, Tensor) and field.shape == fields[0].shape for field in fields):
         return fields, weights
     fields = [torch.as_tensor(field, device=metric.device) for field in fields]
     if len({field.shape for field in fields}) > 1 and slot.reduction in POINTWISE:
-        some = [(field, weight) for field, weight in zip(fields, weights, strict=True) if weight]
+        own = [weight and not _is_declared(slot, field) for field, weight in zip(fields, weights, strict=True)]
+        some = [pair for pair, counts in zip(zip(fields, weights, strict=True), own, strict=True) if counts]
         if len({field.shape for field, _ in some}) == 1:
             fields, weights = zip(*some, strict=True)
     forms = [f"has shape {tuple(field.shape)}" for field in fields]
     if len(set(forms)) > 1:
         raise RuntimeError(_unlike(line, metric, slot, forms, "one shape"))
     return fields, weights
+
+
+def _is_declared(slot: Slot, field: Tensor) -> bool:
+    """Whether a field is the scalar that was declared."""
+    return isinstance(slot.default, Tensor) and not slot.default.ndim and torch.equal(field, slot.default)
 
 
 def _unlike(line: _Line, metric: Metric, slot: Slot, forms: Sequence[str], needed: str) -> str:
