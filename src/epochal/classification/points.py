@@ -51,7 +51,7 @@ class Points:
             torch.cat([end.unsqueeze(-1), part, torch.zeros_like(end).unsqueeze(-1)], -1)
             for end, part in zip(ends, (self.tp, self.fp), strict=True)
         )
-        infinite = torch.full_like(self.thresholds[:1], torch.inf)
+        infinite = self.thresholds.new_full((1,), torch.inf)
         return Points(torch.cat([-infinite, self.thresholds, infinite]), tp, fp, *ends, exact=self.exact)
 
 
@@ -96,18 +96,20 @@ def _flipped(bits: Tensor) -> Tensor:
 def sort(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
     """Scores in ascending order, and 1 or 0 for each, whether it is positive.
 
-    A float32 score and its bit are one integer: sorting that takes a third of the time of sorting indices.
+    A score of up to four bytes and its bit are one integer: sorting that takes a third of the time of sorting indices.
     """
     free = check.reads_values(scores.device)
-    if scores.dtype != torch.float32 or not scores.numel():
+    if scores.element_size() > 4 or not scores.numel():
         order = torch.from_numpy(scores.numpy().argsort()) if free else scores.argsort()
         return scores[order], positive[order].long()
     whole = ordered(scores)
-    low, high = (int(end) for end in whole.aminmax()) if free else (-1, 0)
-    narrow = low >= 0 and high < 2**30  # 0 to 2: probabilities leave room for the bit
-    key = (whole if narrow else whole.long()).mul(2).add_(positive)
+    narrow = scores.element_size() < 4
+    if free and not narrow:
+        low, high = (int(end) for end in whole.aminmax())
+        narrow = low >= 0 and high < 2**30  # 0 to 2: probabilities leave room for the bit
+    key = (whole.int() if narrow else whole.long()).mul(2).add_(positive)
     if free:
         key.numpy().sort()
     else:
         key = key.sort().values
-    return scores_of((key >> 1).int(), scores.dtype), (key & 1).long()
+    return scores_of((key >> 1).to(whole.dtype), scores.dtype), (key & 1).long()
