@@ -74,11 +74,10 @@ class AUROC(AreaMetric):
         return choose(cls, task, {name: value for name, value in locals().items() if name not in ("cls", "task")})
 
     def area(self, points: Points) -> Tensor:
-        points = points.closed
         most = self.max_fpr
         if most is None or most == 1:
-            width, height = points.fp[..., :-1] - points.fp[..., 1:], points.tp[..., :-1] + points.tp[..., 1:]
-            return (width * height).sum(-1) / (2 * points.positives * points.negatives)
+            return points.wins / (points.positives * points.negatives)
+        points = points.closed
         right, left, top, low = (rate[..., part] for rate in (points.fpr, points.recall) for part in (slice(-1), slice(1, None)))
         end = right.clamp(max=most)
         height = low + (top - low) * ((end - left) / (right - left)).nan_to_num(0.0)  # at the end, on the line

@@ -1,10 +1,12 @@
 """Operating points: how many positives and negatives score at least each threshold.
 
-What curves, the areas under them and the best threshold under a condition read. They come from rows of scores, sorted once
-(:func:`sort`), or from counts by value (:func:`points_of`).
+What curves, the areas under them and the best threshold under a condition read. They come from rows of scores, which are sorted
+when somebody asks (:class:`RowPoints`), or from counts by value (:func:`points_of`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -22,6 +24,13 @@ class Points:
 
     ``exact``: the thresholds are all the scores that occur, so that the first takes all. A rate over no samples is NaN.
     """
+
+    thresholds: Tensor
+    tp: Tensor
+    fp: Tensor
+    positives: Tensor
+    negatives: Tensor
+    exact = False
 
     def __init__(
         self, thresholds: Tensor, tp: Tensor, fp: Tensor, positives: Tensor, negatives: Tensor, *, exact: bool = False
@@ -53,6 +62,67 @@ class Points:
         )
         infinite = self.thresholds.new_full((1,), torch.inf)
         return Points(torch.cat([-infinite, self.thresholds, infinite]), tp, fp, *ends, exact=self.exact)
+
+    @derived
+    def wins(self) -> Tensor:
+        """In how many pairs a positive scores more than a negative; ties count half."""
+        points = self.closed
+        width, height = points.fp[..., :-1] - points.fp[..., 1:], points.tp[..., :-1] + points.tp[..., 1:]
+        return (width * height).sum(-1) / 2
+
+
+class RowPoints(Points):
+    """Of rows: a score each, and whether it is positive. What nobody asks for is not computed.
+
+    ``scale``: of scores, as which they are thresholds.
+    """
+
+    exact = True
+
+    def __init__(self, scores: Tensor, positive: Tensor, scale: Callable[[Tensor], Tensor]) -> None:
+        self.scores, self.positive, self.scale = scores, positive, scale
+
+    positives = derived(lambda self: wide(self.positive.sum()))
+    negatives = derived(lambda self: self.positive.numel() - self.positives)
+    thresholds = derived(lambda self: self.scale(self.steps.thresholds))
+    tp = derived(lambda self: self.steps.tp)
+    fp = derived(lambda self: self.steps.fp)
+
+    @derived
+    def keys(self) -> Tensor:
+        """A score of up to four bytes and its bit as one integer, sorted: in a third of the time of sorting indices."""
+        whole = ordered(self.scores)
+        narrow = self.scores.element_size() < 4
+        if not narrow and whole.numel() and check.reads_values(whole.device):
+            low, high = (int(end) for end in whole.aminmax())
+            narrow = low >= 0 and high < 2**30  # 0 to 2: probabilities leave room for the bit
+        return ascending((whole.int() if narrow else whole.long()).mul_(2).add_(self.positive))
+
+    @derived
+    def steps(self) -> Points:
+        if self.scores.element_size() <= 4:
+            whole = (self.keys >> 1).to(INTEGERS[self.scores.element_size()])
+            values, positive = scores_of(whole, self.scores.dtype), (self.keys & 1).long()
+        else:
+            order = self.scores.argsort()
+            if check.reads_values(order.device):
+                order = torch.from_numpy(self.scores.numpy().argsort())
+            values, positive = self.scores[order], self.positive[order].long()
+        return points_of(values, positive, 1 - positive)
+
+    @derived
+    def wins(self) -> Tensor:
+        """By sums of ranks."""
+        if self.scores.element_size() > 4:
+            every, own = ascending(self.scores.clone()), ascending(self.scores[self.positive])
+            ranks = torch.searchsorted(every, own) + torch.searchsorted(every, own, right=True)
+            return wide(ranks.sum() - own.numel() ** 2) / 2
+        keys = self.keys  # of equal scores, negatives come first
+        at = (keys & 1).nonzero()
+        pairs = at.sum() - at.numel() * (at.numel() - 1) // 2
+        last = (keys[1:] ^ keys[:-1] == 1).nonzero()  # negative that has equal positives behind it
+        tied = (last + 1 - torch.searchsorted(keys, keys[last])) * (torch.searchsorted(keys, keys[last + 1], right=True) - last - 1)
+        return wide(2 * pairs - tied.sum()) / 2
 
 
 def points_of(values: Tensor, positive: Tensor, negative: Tensor) -> Points:
@@ -93,23 +163,9 @@ def _flipped(bits: Tensor) -> Tensor:
     return bits ^ ((bits >> (8 * width - 1)) & LARGEST[width])
 
 
-def sort(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores in ascending order, and 1 or 0 for each, whether it is positive.
-
-    A score of up to four bytes and its bit are one integer: sorting that takes a third of the time of sorting indices.
-    """
-    free = check.reads_values(scores.device)
-    if scores.element_size() > 4 or not scores.numel():
-        order = torch.from_numpy(scores.numpy().argsort()) if free else scores.argsort()
-        return scores[order], positive[order].long()
-    whole = ordered(scores)
-    narrow = scores.element_size() < 4
-    if free and not narrow:
-        low, high = (int(end) for end in whole.aminmax())
-        narrow = low >= 0 and high < 2**30  # 0 to 2: probabilities leave room for the bit
-    key = (whole.int() if narrow else whole.long()).mul(2).add_(positive)
-    if free:
-        key.numpy().sort()
-    else:
-        key = key.sort().values
-    return scores_of((key >> 1).to(whole.dtype), scores.dtype), (key & 1).long()
+def ascending(values: Tensor) -> Tensor:
+    """Sorted, in place where NumPy does it, which knows the processor's vectors."""
+    if not check.reads_values(values.device):
+        return values.sort().values
+    values.numpy().sort()
+    return values

@@ -24,7 +24,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from epochal import check
-from epochal.classification.points import Points, ordered, points_of, scores_of, sort
+from epochal.classification.points import Points, RowPoints, ordered, points_of, scores_of
 from epochal.classification.tables import Family
 from epochal.classification.tasks import Binary, Multiclass, Multilabel
 from epochal.metric import Metric, MetricOptions, State
@@ -144,54 +144,55 @@ class ExactRanking(Ranking):
 
     def __init__(self, task: RankedTask, scores: Tensor, target: Tensor, counted: Sequence[Counted], logits: bool) -> None:
         self.task, self.scores, self.target, self.counted, self.logits = task, scores, target, counted, logits
-        self.by_row = task.by_row and logits
 
     @derived
     def ranked(self) -> Tensor:
-        """(N, classes), whose columns are ranked."""
-        return wide(self.scores).log_softmax(1) if self.by_row else self.scores
+        """(classes, N), each row ranked by itself."""
+        return (wide(self.scores).log_softmax(1) if self.task.by_row and self.logits else self.scores).T.contiguous()
+
+    @derived
+    def positive(self) -> Tensor:
+        """(classes, N)."""
+        classes = _columns(self.task.classes, self.target.device)[0].unsqueeze(1) if self.task.by_row else 1
+        return self.target.T == classes
+
+    @derived
+    def kept(self) -> Tensor:
+        """(classes, N)."""
+        return (self.target != self.task.labels).T.expand_as(self.ranked)
+
+    @derived
+    def leaves_out(self) -> bool:
+        return not bool(self.kept.all())
+
+    def scale(self, scores: Tensor) -> Tensor:
+        """Thresholds are probabilities, as everywhere."""
+        return scores if not self.logits else scores.exp() if self.task.by_row else scores.sigmoid()
 
     def _points(self, scores: Tensor, positive: Tensor, counted: Sequence[Counted]) -> Points:
         if not counted:
-            values, positive = sort(scores, positive)
-            points = points_of(values, positive, 1 - positive)
-        else:
-            values = torch.cat([wide(scores), *(wide(of) for of, _ in counted)])
-            both = [torch.stack([1 - positive.long(), positive.long()]), *(counts for _, counts in counted)]
-            negative, positive = torch.cat(both, 1).unbind()
-            kept = (negative + positive > 0).nonzero().squeeze(1)
-            values, order = values[kept].sort()
-            points = points_of(values, positive[kept][order], negative[kept][order])
-        if self.logits:  # thresholds are probabilities, as everywhere
-            points.thresholds = points.thresholds.exp() if self.task.by_row else points.thresholds.sigmoid()
+            return RowPoints(scores, positive, self.scale)
+        values = torch.cat([wide(scores), *(wide(of) for of, _ in counted)])
+        both = [torch.stack([~positive, positive]).long(), *(counts for _, counts in counted)]
+        negative, positive = torch.cat(both, 1).unbind()
+        found = (negative + positive > 0).nonzero().squeeze(1)
+        values, order = values[found].sort()
+        points = points_of(values, positive[found][order], negative[found][order])
+        points.thresholds = self.scale(points.thresholds)
         return points
 
     @derived
     def each(self) -> Sequence[Points]:
         out = []
-        for c in range(self.task.classes):
-            scores, target = self.ranked[:, c], self.target[:, 0 if self.task.by_row else c]
-            if self.leaves_out:
-                kept = self.kept[:, 0 if self.task.by_row else c]
-                scores, target = scores[kept], target[kept]
-            counted = [(values, counts[c]) for values, counts in self.counted]
-            out.append(self._points(scores, target == (c if self.task.by_row else 1), counted))
+        for c, (scores, positive) in enumerate(zip(self.ranked, self.positive, strict=True)):
+            rows = (scores[self.kept[c]], positive[self.kept[c]]) if self.leaves_out else (scores, positive)
+            out.append(self._points(*rows, [(values, counts[c]) for values, counts in self.counted]))
         return out
 
     @derived
     def pooled(self) -> Points:
-        kept = self.kept.expand_as(self.ranked)
-        one = torch.arange(self.task.classes, device=self.target.device) if self.task.by_row else 1
-        positive = (self.target == one).expand_as(kept)
-        return self._points(self.ranked[kept], positive[kept], [(values, counts.sum(0)) for values, counts in self.counted])
-
-    @derived
-    def kept(self) -> Tensor:
-        return self.target != self.task.labels
-
-    @derived
-    def leaves_out(self) -> bool:
-        return not bool(self.kept.all())
+        counted = [(values, counts.sum(0)) for values, counts in self.counted]
+        return self._points(self.ranked[self.kept], self.positive[self.kept], counted)
 
     @derived
     def positives(self) -> Tensor:
