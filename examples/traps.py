@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 import torchmetrics
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from torch import Tensor
 from torch.utils.data import DistributedSampler, SequentialSampler
 
@@ -61,6 +61,13 @@ def logits_by_batch() -> Row:
     truth = accuracy_score(target, logits > 0)
     theirs, ours = torchmetrics.classification.BinaryAccuracy(), epochal.classification.BinaryAccuracy()
     return "accuracy of four logits in two batches", float(truth), value(theirs), value(ours)
+
+
+def large_logits() -> Row:
+    """A sigmoid in float32 is 1 from 17 on: logits beyond it become ties, while the area depends on their order alone."""
+    logits, target = torch.tensor([20.0, 30.0, 40.0, 50.0]), torch.tensor([0, 1, 0, 1])
+    values = (float(library.functional.classification.binary_auroc(logits, target)) for library in (torchmetrics, epochal))
+    return "AUROC of four logits from 20 to 50", float(roc_auc_score(target, logits)), *values
 
 
 def saturation() -> Row:
@@ -251,6 +258,7 @@ def an_empty_rank_of_rows() -> Row:
 TRAPS = (
     mean_of_batch_values,
     logits_by_batch,
+    large_logits,
     padded_ranks,
     an_empty_rank,
     an_empty_rank_of_rows,

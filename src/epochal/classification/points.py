@@ -104,9 +104,8 @@ class RowPoints(Points):
             whole = (self.keys >> 1).to(INTEGERS[self.scores.element_size()])
             values, positive = scores_of(whole, self.scores.dtype), (self.keys & 1).long()
         else:
-            order = self.scores.argsort()
-            if check.reads_values(order.device):
-                order = torch.from_numpy(self.scores.numpy().argsort())
+            free = check.reads_values(self.scores.device)
+            order = torch.from_numpy(self.scores.numpy().argsort()) if free else self.scores.argsort()
             values, positive = self.scores[order], self.positive[order].long()
         return points_of(values, positive, 1 - positive)
 

@@ -154,7 +154,7 @@ class ExactRanking(Ranking):
     def positive(self) -> Tensor:
         """(classes, N)."""
         classes = _columns(self.task.classes, self.target.device)[0].unsqueeze(1) if self.task.by_row else 1
-        return self.target.T == classes
+        return torch.eq(self.target.T, classes)
 
     @derived
     def kept(self) -> Tensor:
