@@ -143,8 +143,18 @@ class Engine(Facts):
             raise failure
 
     def share_stop(self) -> None:
-        """A stop that one rank asked for is everybody's, or the others would wait for it."""
-        self.should_stop = self.on_any_rank(self.should_stop)
+        """A stop that one rank asked for is everybody's, or the others would wait for it; so is a signal."""
+        self.share_facts()
+
+    def share_facts(self, *more: bool) -> list[bool]:
+        """Among several processes: whether one is to stop, which signals came, and more that holds on any rank."""
+        if self.world_size == 1:
+            return list(more)
+        signals = self.signals
+        facts = (self.should_stop, signals.terminated, signals.interrupted, *more)
+        self.should_stop, terminated, interrupted, *found = dist.any_rank(*facts)
+        signals.share(terminated, interrupted)
+        return found
 
     def should_stop_now(self) -> bool:
         """After a batch: enough steps, or somebody asked to stop and the minimum is reached."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from epochal import check, dist
+from epochal import check
 from epochal.training import data, resume
 from epochal.training.batches import BatchSizes
 from epochal.training.combined import batches_of, members
@@ -106,7 +106,8 @@ class Fit:
                 trainer.current_epoch += 1
                 trainer.logbook.epoch = trainer.current_epoch
         except Exception:
-            if trainer.signals.due and not self.position.within:  # it reached the workers of the loader, too
+            if trainer.signals.came and self._awaits_data():  # a signal reached the workers of the loader, too
+                trainer.share_stop()
                 trainer.interrupt()
             raise
         self.on_train_end()
@@ -220,10 +221,7 @@ class Fit:
 
     def agree(self) -> None:
         """After a batch among several processes: whether one is to stop, and the step values that are merged (``sync_dist``)."""
-        trainer, signals = self.trainer, self.trainer.signals
-        facts = (trainer.should_stop, bool(self.book.unmerged), signals.terminated, signals.interrupted)
-        trainer.should_stop, merges, *received = dist.any_rank(*facts)
-        signals.share(*received)
+        (merges,) = self.trainer.share_facts(bool(self.book.unmerged))
         if merges:
             self.book.merge_steps()
 
@@ -242,6 +240,8 @@ class Fit:
         self.position.end()
         self.after_epoch()
         trainer.share_stop()
+        if trainer.signals.due:
+            trainer.interrupt()
 
     def validate(self) -> None:
         """Validation in the midst of training, whose metrics it leaves as they are."""
@@ -257,6 +257,11 @@ class Fit:
         self.trainer.stage = "train"
         self.book.parking.begin_steps()
         self.trainer.share_stop()
+
+    def _awaits_data(self) -> bool:
+        """Whether all that was begun is whole: of an evaluation other processes may be at the end already."""
+        within = self.position.within
+        return not within or (within == "validation" and not self.among_ranks)
 
     def accumulates(self) -> bool:
         """Whether the latest batch has left gradients for a step to come."""

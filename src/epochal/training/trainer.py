@@ -156,6 +156,7 @@ class Trainer(Engine):
         self._module: LightningModule | None = None
         self._wrapped: Any = None
         self.signals = Signals()
+        self._ends_together = False  # a signal ends all processes
         self.ckpt_path: str | None = None
         self.loop: Fit | None = None
         self.predict_loop: Evaluation | None = None
@@ -313,7 +314,9 @@ class Trainer(Engine):
             for logger in self.loggers:
                 getattr(logger, "version", None)  # settled here, or each run's processes would begin a version of their own
             started: Callable[..., Any] = _in_process
-            return self._back_from(self.fabric.launch(started, self, verb.__name__, module, datamodule, stage, *rest), module)
+            with self.signals.passed_on():
+                report = self.fabric.launch(started, self, verb.__name__, module, datamodule, stage, *rest)
+            return self._back_from(report, module)
         if not isinstance(launcher, _SubprocessScriptLauncher) or not getattr(self, "_launched", False):
             self.fabric.launch()
             self._launched = True
@@ -417,6 +420,7 @@ class Trainer(Engine):
         """A signal came, and the step is whole: save, where checkpoints are enabled, and end."""
         for callback in self.checkpoint_callbacks[:1]:
             callback.save_interrupted(self)
+        self._ends_together = self.state == "fit" and self.world_size > 1
         if self.signals.interrupted:
             raise KeyboardInterrupt
         raise SystemExit(TERMINATED)
@@ -430,10 +434,13 @@ class Trainer(Engine):
             self._report_profile(self.state)
         self.logbook.tell("finalize", "failed")
         self.state = "interrupted"
+        if self._ends_together:  # who starts processes may kill those that are left when one has ended
+            self.fabric.barrier()
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
         """A run whose errors reach callbacks and loggers. Ctrl-C ends the program, as users of Lightning know it."""
+        self._ends_together = False
         try:
             yield
         except KeyboardInterrupt as interrupt:
@@ -444,6 +451,9 @@ class Trainer(Engine):
             self._failed(error)
             self._explain(error)
             raise
+
+    def _heeded(self, shared: bool = False) -> AbstractContextManager[None]:
+        return self.signals.heeded(shared, among=self.world_size > 1, speaks=self.is_global_zero)
 
     def _explain(self, error: BaseException) -> None:
         """An error of devices names the part of the batch that is elsewhere, where there is one."""
@@ -457,7 +467,7 @@ class Trainer(Engine):
     def _fit(
         self, module: LightningModule, datamodule: Any, stage: str, train: Any, val: Any, source: tuple[Any, bool | None]
     ) -> None:
-        with self._watched(), self.signals.heeded(shared=self.world_size > 1):
+        with self._watched(), self._heeded(shared=self.world_size > 1):
             self.loop = None
             sources = self.sources = Sources(module, datamodule, {"fit": train, "validate": val})
             self._begin(module, datamodule, stage)
@@ -523,7 +533,7 @@ class Trainer(Engine):
     def _evaluate(
         self, module: LightningModule, datamodule: Any, stage: str, loaders: Any, source: tuple[Any, bool | None]
     ) -> list[dict[str, float]]:
-        with self._watched():
+        with self._watched(), self._heeded():
             evaluation, limits = self._prepare(module, datamodule, stage, loaders, source)
             results = evaluation.run(limits)
             self._end(stage)
@@ -532,7 +542,7 @@ class Trainer(Engine):
     def _predict(
         self, module: LightningModule, datamodule: Any, stage: str, loaders: Any, source: tuple[Any, bool | None], keep: bool
     ) -> list[Any] | None:
-        with self._watched():
+        with self._watched(), self._heeded():
             evaluation, limits = self._prepare(module, datamodule, stage, loaders, source)
             self.predict_loop = evaluation
             writers = [callback for callback in self.callbacks if isinstance(callback, BasePredictionWriter)]
@@ -580,6 +590,7 @@ class Trainer(Engine):
 
 def _in_process(fabric: Fabric, trainer: Trainer, verb: str, *rest: Any) -> bytes:  # noqa: ARG001  # Fabric's signature
     """One process of a run; what rank 0 reports goes back."""
+    trainer.signals.leave_parent()
     result = getattr(trainer, verb)(*rest)
     return trainer.report(result)
 
