@@ -35,9 +35,16 @@ def main(folder: str, strategy: str, workers: str) -> None:
     module = Waits()
     module.folder = Path(folder)
     run = pl.Trainer(
-        max_epochs=20, accelerator="cpu", devices=2 if strategy != "auto" else 1, strategy=strategy, num_sanity_val_steps=0, log_every_n_steps=1,
-        enable_progress_bar=False, logger=pl.loggers.CSVLogger(folder), callbacks=ModelCheckpoint(folder + "/c", save_last=True),
-    )  # fmt: skip
+        max_epochs=20,
+        accelerator="cpu",
+        devices=1 if strategy == "auto" else 2,
+        strategy=strategy,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_progress_bar=False,
+        logger=pl.loggers.CSVLogger(folder),
+        callbacks=ModelCheckpoint(folder + "/c", save_last=True),
+    )
     run.fit(module, loader(53, 4, shuffle=True, num_workers=int(workers)))
 
 

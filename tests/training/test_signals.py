@@ -1,4 +1,4 @@
-"""Signals to a run of several processes, as clusters, terminals and people send them: each ends its step, one checkpoint is saved."""
+"""Signals to a run of several processes, as clusters, terminals and people send them: each ends its step, one saves."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from typing_extensions import Self
 from epochal import check
 from epochal.training import storage
 from epochal.training.callers import method_of
+from epochal.training.exports import Exports
 from epochal.training.hyperparameters import HyperParameters
 
 if TYPE_CHECKING:
@@ -63,16 +64,18 @@ class DataHooks:
         return batch
 
 
-class LightningModule(DataHooks, HyperParameters, nn.Module):
+class LightningModule(DataHooks, HyperParameters, Exports):
     """A model with its training, under the names that users of Lightning know.
 
     Define ``training_step``, ``configure_optimizers``, and what else is needed. Submodules may be set before
     ``super().__init__()``, which may also be left out.
     """
 
-    _trainer: Trainer | None
-    _logbook: Logbook | None
-    automatic_optimization: bool
+    if TYPE_CHECKING:  # torch.jit reads what stands in the class, and knows none of this
+        _trainer: Trainer | None
+        _logbook: Logbook | None
+        __jit_unused_properties__: list[str]
+        automatic_optimization: bool
     strict_loading = True  # whether a checkpoint must have all weights, and no others
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -470,3 +473,9 @@ class LightningModule(DataHooks, HyperParameters, nn.Module):
         """What comes after instead of the modes from before the test, which come back by themselves."""
 
     def on_validation_model_zero_grad(self) -> None: ...
+
+
+# what torch.jit leaves alone: of a run, not of the model
+LightningModule.__jit_unused_properties__ = [
+    name for base in LightningModule.__mro__ for name, member in vars(base).items() if isinstance(member, property)
+]

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from torch.multiprocessing import ProcessExitedException
+from torch.multiprocessing.spawn import ProcessExitedException
 from torch.utils.data import get_worker_info
 
 NOTICE = b"\nCtrl-C: the run ends after this step. Press it again to end at once.\n"
