@@ -83,8 +83,8 @@ class Signals:
         try:
             yield
         finally:
-            for number, earlier in before.items():
-                signal.signal(number, earlier)
+            for kind, earlier in before.items():
+                signal.signal(kind, earlier)
 
     def _note(self, number: int, _: FrameType | None) -> None:
         if os.getpid() != self._process:
