@@ -9,6 +9,7 @@ from typing import Any
 
 WARM, CALLS = 20, 5
 TURNS, SECONDS = 50, 1.0  # at least
+SLOW, LEAST = 0.05, 3  # seconds from which calls are slow, and how often each is made then at least
 HEAD = f"{'':<58}{'ours':>10}{'peer':>10}{'':>7}{'ratio':>8}  needed"
 
 
@@ -53,19 +54,27 @@ def best_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> float:
 
 
 def compare(functions: Sequence[Callable[[], Any]]) -> list[float]:
-    """:func:`best_of` for each; in turns of a few calls: a busy machine is busy for all, and each has some bursts undisturbed."""
-    for _ in range(WARM):
+    """:func:`best_of` for each; in turns of a few calls: a busy machine is busy for all, and each has some bursts undisturbed.
+
+    What takes long has fewer calls, at least three: its noise is small beside it.
+    """
+    start = time.perf_counter()
+    for function in functions:
+        function()
+    slow = time.perf_counter() - start > SLOW
+    for _ in range(0 if slow else WARM):
         for function in functions:
             function()
+    calls, enough = (1, LEAST) if slow else (CALLS, TURNS)
     best = [float("inf")] * len(functions)
     turns, end = 0, time.perf_counter() + SECONDS
-    while turns < TURNS or time.perf_counter() < end:
+    while turns < enough or time.perf_counter() < end:
         turns += 1
         for index, function in enumerate(functions):
             start = time.perf_counter()
-            for _ in range(CALLS):
+            for _ in range(calls):
                 function()
-            best[index] = min(best[index], (time.perf_counter() - start) / CALLS)
+            best[index] = min(best[index], (time.perf_counter() - start) / calls)
     return best
 
 

@@ -66,7 +66,12 @@ from .metric import held as held
 from .metric import leaves as leaves
 from .metric import metric_of as metric_of
 from .metric import synced as synced
-from .regression.mean_squared_error import MeanSquaredError as MeanSquaredError
+from .regression.errors import MeanAbsoluteError as MeanAbsoluteError
+from .regression.errors import MeanSquaredError as MeanSquaredError
+from .regression.joint import PearsonCorrCoef as PearsonCorrCoef
+from .regression.joint import R2Score as R2Score
+from .regression.ranked import KendallRankCorrCoef as KendallRankCorrCoef
+from .regression.ranked import SpearmanCorrCoef as SpearmanCorrCoef
 from .wrappers.classwise import ClasswiseWrapper as ClasswiseWrapper
 from .wrappers.min_max import MinMaxMetric as MinMaxMetric
 from .wrappers.multioutput import MultioutputWrapper as MultioutputWrapper

@@ -145,7 +145,7 @@ def faults(example: Example) -> Iterator[Bad]:
         yield from pairs(batch)
     if type(metric).__module__.startswith("epochal.classification"):
         yield from classification(metric, batch)
-    if getattr(metric, "num_outputs", 1) > 1:
+    if (getattr(metric, "num_outputs", 1) or 1) > 1:
         words = f"num_outputs is {metric.num_outputs}" if metric.measured_by() else f"{metric.num_outputs} outputs in dimension"
         yield Bad("outputs", tuple(given[:, 1:] for given in batch), ValueError, (words,))
 

@@ -56,7 +56,7 @@ def agrees(make, batches, strategy="poisson"):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a replicate may have no data
         expected = by_loop(make, batches, strategy)
-        if not isinstance(expected[0], dict) and len({value.shape for value in expected}) > 1:
+        if isinstance(expected[0], torch.Tensor) and len({value.shape for value in expected}) > 1:
             refused(boot.compute, ValueError, "BootStrapper", ("shapes",))
             return
         raw = boot.compute()["raw"]

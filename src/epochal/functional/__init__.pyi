@@ -1,4 +1,5 @@
 from . import classification as classification
+from . import pairwise as pairwise
 from . import regression as regression
 from .classification import (
     accuracy as accuracy,
@@ -178,4 +179,14 @@ from .classification import (
 from .classification import (
     stat_scores as stat_scores,
 )
+from .pairwise import pairwise_cosine_similarity as pairwise_cosine_similarity
+from .pairwise import pairwise_euclidean_distance as pairwise_euclidean_distance
+from .pairwise import pairwise_linear_similarity as pairwise_linear_similarity
+from .pairwise import pairwise_manhattan_distance as pairwise_manhattan_distance
+from .pairwise import pairwise_minkowski_distance as pairwise_minkowski_distance
+from .regression import kendall_rank_corrcoef as kendall_rank_corrcoef
+from .regression import mean_absolute_error as mean_absolute_error
 from .regression import mean_squared_error as mean_squared_error
+from .regression import pearson_corrcoef as pearson_corrcoef
+from .regression import r2_score as r2_score
+from .regression import spearman_corrcoef as spearman_corrcoef

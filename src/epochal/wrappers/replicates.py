@@ -182,11 +182,16 @@ class Weighted(Metric):
         with self.measuring():
             calls = resampled(weights, args, kwargs)
             states = [none if call is None else self.base_metric.measure(*call[0], **call[1]) for call in calls]
-        return {name: torch.stack([self.tensor(state[name]) for state in states]) for name in none}
+        return self.together(states)
 
     def measuring(self) -> AbstractContextManager[None]:
         """Inside, the metric measures rows of a batch that it has looked at as a whole, where it may."""
         return check.vetted() if check.reads_values(self.device) else check.deferred()
+
+    def together(self, replicates: Sequence[State]) -> State:
+        """As one state; a field whose form follows from the data is in a replicate without any as it was declared."""
+        each = {name: [self.tensor(state[name]) for state in replicates] for name in self.slots}
+        return {name: torch.stack(torch.broadcast_tensors(*fields)) for name, fields in each.items()}  # type: ignore[no-untyped-call]
 
     def tensor(self, field: Any) -> Tensor:
         return field if isinstance(field, Tensor) else torch.as_tensor(field, device=self.device)
@@ -218,9 +223,6 @@ class Joint(Weighted):
 
     def unmerge(self, whole: State, part: State) -> State:
         return self.together([self.base_metric.unmerge(x, y) for x, y in zip(self.apart(whole), self.apart(part), strict=True)])
-
-    def together(self, replicates: Sequence[State]) -> State:
-        return {name: torch.stack([self.tensor(state[name]) for state in replicates]) for name in self.slots}
 
 
 def product(weights: Tensor, rows: Tensor) -> Tensor:
