@@ -62,7 +62,7 @@ def compare(functions: Sequence[Callable[[], Any]]) -> list[float]:
     for function in functions:
         function()
     slow = time.perf_counter() - start > SLOW
-    for _ in range(0 if slow else WARM):
+    for _ in range(0 if slow else WARM - 1):
         for function in functions:
             function()
     calls, enough = (1, LEAST) if slow else (CALLS, TURNS)

@@ -105,3 +105,11 @@ def test_an_unknown_name_is_refused():
 def test_all_modules_run_without_names():
     files = {path.stem for path in Path(command.__file__).parent.glob("*.py")}
     assert command.modules([]) == sorted(files - {"__init__", "__main__", "timing"})
+
+
+def test_what_takes_long_is_called_less(monkeypatch):
+    brief(monkeypatch)
+    monkeypatch.setattr(timing, "SLOW", 0.0)
+    called = []
+    compare([lambda: called.append(0)])
+    assert called == [0] * (1 + timing.LEAST)
