@@ -6,8 +6,20 @@ import json
 
 import pytest
 
+from epochal.classification import MulticlassConfusionMatrix
 from tests.training.test_remote import Logs
-from tests.training.toys import loader, trainer
+from tests.training.toys import CLASSES, loader, trainer
+
+
+class Drawn(Logs):
+    def __init__(self):
+        super().__init__()
+        self.matrix = MulticlassConfusionMatrix(num_classes=CLASSES)
+
+    def validation_step(self, batch, batch_idx):
+        super().validation_step(batch, batch_idx)
+        self.matrix.update(self.layer(batch[0]), batch[1])
+        self.log("matrix", self.matrix)
 
 
 def test_weights_and_biases_offline(tmp_path, monkeypatch):
@@ -17,7 +29,7 @@ def test_weights_and_biases_offline(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
     logger = WandbLogger(offline=True, project="toys", save_dir=tmp_path)
     run = trainer(logger=logger, max_epochs=2, log_every_n_steps=1, enable_checkpointing=True)
-    run.fit(Logs(), loader(), loader(29, seed=1))
+    run.fit(Drawn(), loader(), loader(29, seed=1))
     logger.experiment.finish()
     (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     content = path.read_bytes()
@@ -25,6 +37,7 @@ def test_weights_and_biases_offline(tmp_path, monkeypatch):
     assert -1 not in where
     assert where == sorted(where)
     assert all(json.dumps(value).encode() in content for value in run.history["val"])
+    assert len(list(path.parent.glob("files/media/images/matrix*.png"))) == 2
     assert run.checkpoint_callback.best_model_path == str(tmp_path / "toys" / logger.version / "checkpoints/epoch=1-step=14.ckpt")
 
 

@@ -61,7 +61,7 @@ class Writer:
 
     def send_picture(self, name: str, metric: Any, value: Any, step: int) -> None:
         """A result that is no number, for the loggers that can show a figure."""
-        if any(hasattr(logger, "log_figure") for logger in self.loggers):
+        if any(_way_to_draw(logger) for logger in self.loggers):
             self.send("log_figure", name, lambda: _picture(metric, value), step)
 
     def now(self, verb: str, *args: Any) -> None:
@@ -122,9 +122,9 @@ class Writer:
     def _draw(self, name: str, picture: Callable[[], Any], step: int) -> None:
         if not self._draws:
             return
-        for logger in [logger for logger in self.loggers if hasattr(logger, "log_figure")]:
+        for draw in filter(None, map(_way_to_draw, self.loggers)):
             try:
-                logger.log_figure(name, picture(), step)
+                draw(name, picture(), step)
             except Exception as error:  # the rows are worth more than the pictures
                 self._draws = False
                 self._failures.append(("", f"the picture of {name} failed with {type(error).__name__}: {error}"))
@@ -149,6 +149,13 @@ def _picture(metric: Any, value: Any) -> Any:
     figure = Figure(layout="constrained")
     metric.plot(value, ax=figure if isinstance(metric, Metric) else figure.add_subplot())
     return figure
+
+
+def _way_to_draw(logger: Any) -> Callable[[str, Any, int], Any] | None:
+    """Of our loggers, and of Lightning's for W&B."""
+    if hasattr(logger, "log_image"):
+        return lambda name, figure, step: logger.log_image(name, [figure], step)
+    return getattr(logger, "log_figure", None)
 
 
 def _nothing(*_: Any, **__: Any) -> None:
