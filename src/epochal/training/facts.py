@@ -8,7 +8,7 @@ import torch
 
 from epochal.training.callbacks.early_stopping import EarlyStopping
 from epochal.training.callbacks.model_checkpoint import ModelCheckpoint
-from epochal.training.callbacks.progress import ProgressBar
+from epochal.training.callbacks.progress.base import ProgressBar
 from epochal.training.history import History
 from epochal.training.hooks import overridden
 from epochal.training.module import LightningModule

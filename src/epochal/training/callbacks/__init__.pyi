@@ -8,5 +8,6 @@ from .model_checkpoint import ModelCheckpoint as ModelCheckpoint
 from .model_summary import ModelSummary as ModelSummary
 from .prediction_writer import BasePredictionWriter as BasePredictionWriter
 from .progress import ProgressBar as ProgressBar
+from .progress import RichProgressBar as RichProgressBar
 from .progress import TQDMProgressBar as TQDMProgressBar
 from .timer import Timer as Timer

@@ -7,10 +7,12 @@ from typing import Any
 
 from epochal import check
 from epochal.training import settings
+from epochal.training.callbacks import progress
 from epochal.training.callbacks.callback import Callback
 from epochal.training.callbacks.model_checkpoint import ModelCheckpoint
 from epochal.training.callbacks.model_summary import ModelSummary
-from epochal.training.callbacks.progress import ProgressBar, TQDMProgressBar
+from epochal.training.callbacks.progress.base import ProgressBar
+from epochal.training.callbacks.progress.redrawn import in_terminal
 from epochal.training.callbacks.timer import Timer
 from epochal.training.hooks import overridden
 
@@ -24,7 +26,7 @@ def of_flags(flags: Mapping[str, Any]) -> list[Any]:
         came += " with enable_progress_bar=False" if flags["enable_progress_bar"] is False else ""
         check.fail("Trainer", came, "one at most can be shown")
     if not bars and flags["enable_progress_bar"] is not False:
-        chosen.append(TQDMProgressBar())
+        chosen.append(progress.RichProgressBar() if in_terminal() else progress.TQDMProgressBar())
     if not _of(ModelSummary, chosen) and flags["enable_model_summary"] is not False:
         chosen.append(ModelSummary())
     if flags["max_time"] is not None:

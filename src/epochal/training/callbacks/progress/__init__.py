@@ -1,6 +1,5 @@
 """Progress bars, under their names of today and of old."""
 
-from epochal.training.callbacks.progress.base import ProgressBar, ProgressBarBase
-from epochal.training.callbacks.progress.tqdm_bar import Tqdm, TQDMProgressBar
+import lazy_loader
 
-__all__ = ["ProgressBar", "ProgressBarBase", "TQDMProgressBar", "Tqdm"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from epochal import check
@@ -12,8 +13,15 @@ from epochal.training.callbacks.callback import Callback
 class ProgressBar(Callback):
     """Base of the bars. Override :meth:`get_metrics` to choose what they show."""
 
+    sanity_check_description = "Sanity Checking"
+    train_description = "Training"
+    validation_description = "Validation"
+    test_description = "Testing"
+    predict_description = "Predicting"
+
     _on = True
     _trainer: Any = None  # of the run
+    _loader: int | None = None  # that the stage is at
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_trainer": None}
@@ -29,6 +37,50 @@ class ProgressBar(Callback):
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         self._trainer = trainer
+
+    # --- how many batches there are; infinity where nobody knows ---------------------------------------------------------
+
+    @property
+    def total_train_batches(self) -> float:
+        """Of an epoch."""
+        return float(self.trainer.num_training_batches)
+
+    @property
+    def total_val_batches(self) -> float:
+        """Of all loaders; of those that the sanity check takes, while it runs."""
+        return float(sum(self._val_batches))
+
+    @property
+    def total_val_batches_current_dataloader(self) -> float:
+        return self._current(self._val_batches)
+
+    @property
+    def total_test_batches_current_dataloader(self) -> float:
+        return self._current(self.trainer.num_test_batches)
+
+    @property
+    def total_predict_batches_current_dataloader(self) -> float:
+        return self._current(self.trainer.num_predict_batches)
+
+    @property
+    def _val_batches(self) -> list[float]:
+        trainer = self.trainer
+        batches: list[float] = trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches
+        return batches
+
+    def _current(self, batches: list[float]) -> float:
+        return batches[self._loader or 0] if batches else 0
+
+    def has_dataloader_changed(self, dataloader_idx: int) -> bool:
+        """Whether the stage went on to another loader since the last call."""
+        before, self._loader = self._loader, dataloader_idx
+        return before != dataloader_idx
+
+    def reset_dataloader_idx_tracker(self) -> None:
+        """A stage begins."""
+        self._loader = None
+
+    # --- what is shown ---------------------------------------------------------------------------------------------------
 
     def get_metrics(self, trainer: Any = None, pl_module: Any = None) -> dict[str, Any]:
         """``v_num``, the logger's version, and what was logged with ``prog_bar=True``; of the run's Trainer if none is given."""
@@ -60,3 +112,19 @@ class ProgressBar(Callback):
 
 
 ProgressBarBase = ProgressBar  # its name of old
+
+
+def formatted(metrics: Mapping[str, Any], form: str = "") -> dict[str, str]:
+    """Values as text; numbers in five places, so that what follows them does not jump from step to step."""
+    return {key: _text(value.item() if hasattr(value, "item") else value, form) for key, value in metrics.items()}
+
+
+def _text(value: Any, form: str) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    if form:
+        return format(value, form)
+    size = abs(value)
+    if 0 < size < 1e-3 or size >= 1e5:
+        return f"{value:.1e}"
+    return f"{value:.{max(0, 4 - len(str(int(size))))}f}" if size < 1e5 else str(value)

@@ -1,153 +1,132 @@
-# ruff: noqa: ARG002  # hooks have the signatures that users of Lightning override
-"""TQDMProgressBar: redrawn by the clock, not by the batch."""
+"""TQDMProgressBar: bars by tqdm."""
 
 from __future__ import annotations
 
 import sys
-import time
 from typing import Any
 
 from tqdm.auto import tqdm as auto_tqdm
 from tqdm.std import tqdm as plain_tqdm
 
-from epochal.training.callbacks.progress.base import ProgressBar
+from epochal.training.callbacks.progress.base import formatted
+from epochal.training.callbacks.progress.redrawn import PREDICT, SANITY, TEST, TRAIN, VALIDATE, Redrawn, in_terminal
+
+WIDTHS = (  # what is shown, the first that fits: all, without the bar, without times
+    None,
+    "{desc}{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]",
+    "{desc}{n_fmt}/{total_fmt}{postfix}",
+)
+IN_NOTEBOOK = any(base.__module__ == "tqdm.notebook" for base in auto_tqdm.__mro__)
 
 
-class TQDMProgressBar(ProgressBar):
-    """A tqdm bar per epoch, one below for validation; a line per epoch where the output is no terminal."""
+class TQDMProgressBar(Redrawn):
+    """A tqdm bar per epoch, one below for validation; a line per epoch where the output is no terminal.
 
-    INTERVAL = 0.1  # seconds between two drawings
+    It is drawn every ``refresh_rate`` batches, at most ten times a second; 0 shows nothing. ``process_position``: lines above it.
+    ``leave`` keeps the bar of each epoch. Override ``init_train_tqdm`` and its kin to build the bars differently.
+    """
 
     def __init__(self, refresh_rate: int = 1, process_position: int = 0, leave: bool = False) -> None:
-        self.refresh_rate, self.process_position, self.leave = refresh_rate, process_position, leave
-        self._bar: Any = None
-        self._inner: Any = None
-        self._next = 0.0
+        super().__init__(leave)
+        self.refresh_rate, self.process_position = refresh_rate, process_position
         self._on = refresh_rate > 0
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_bar": None, "_inner": None}
+    def _redraws(self) -> bool:
+        return IN_NOTEBOOK or in_terminal()
 
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        super().setup(trainer, pl_module, stage)
-        self._terminal = sys.stdout.isatty()
-        self._shown = self._on and trainer.is_global_zero
+    def _is_due(self, batch_idx: int) -> bool:
+        return (batch_idx + 1) % max(1, self.refresh_rate) == 0 and super()._is_due(batch_idx)
 
-    def _open(self, description: str, total: float, position: int, leave: bool) -> Any:
-        if not (self._shown and self._terminal):
-            return None
-        whole = None if total == float("inf") else int(total)
-        where = self.process_position + position
-        return auto_tqdm(total=whole, desc=description, position=where, leave=leave, file=sys.stdout, dynamic_ncols=True)
+    # --- the bars --------------------------------------------------------------------------------------------------------
 
-    def _draw(self, bar: Any, done: int, metrics: dict[str, Any] | None = None) -> None:
-        if bar is None:
-            return
-        bar.n = done
+    def _new(self, description: str, below: int, leave: bool) -> Any:
+        where = self.process_position + below
+        return auto_tqdm(desc=description, position=where, leave=leave, file=sys.stdout, dynamic_ncols=True, smoothing=0)
+
+    @property
+    def _below(self) -> int:
+        return int(TRAIN in self._lines)
+
+    def init_sanity_tqdm(self) -> Any:
+        """The bar of the sanity check."""
+        return self._new(self.sanity_check_description, 0, False)
+
+    def init_train_tqdm(self) -> Any:
+        """The bar of training."""
+        return self._new(self.train_description, 0, self.leave)
+
+    def init_validation_tqdm(self) -> Any:
+        """The bar of validation, below that of training if there is one."""
+        return self._new(self.validation_description, self._below, not self._below)
+
+    def init_test_tqdm(self) -> Any:
+        """The bar of a test."""
+        return self._new(self.test_description, 0, True)
+
+    def init_predict_tqdm(self) -> Any:
+        """The bar of prediction."""
+        return self._new(self.predict_description, 0, True)
+
+    @property
+    def train_progress_bar(self) -> Any:
+        return self.line(TRAIN)
+
+    @property
+    def val_progress_bar(self) -> Any:
+        return self.line(SANITY if self.trainer.sanity_checking else VALIDATE)
+
+    @property
+    def test_progress_bar(self) -> Any:
+        return self.line(TEST)
+
+    @property
+    def predict_progress_bar(self) -> Any:
+        return self.line(PREDICT)
+
+    def _open(self, stage: str) -> Any:
+        init, description = {
+            TRAIN: (self.init_train_tqdm, self.train_description),
+            SANITY: (self.init_sanity_tqdm, self.sanity_check_description),
+            VALIDATE: (self.init_validation_tqdm, self.validation_description),
+            TEST: (self.init_test_tqdm, self.test_description),
+            PREDICT: (self.init_predict_tqdm, self.predict_description),
+        }[stage]
+        line = init()
+        said = getattr(line, "desc", "").removesuffix(": ")
+        line.said = said if said != description else ""  # by who overrides init_..._tqdm
+        line.fits = not (IN_NOTEBOOK or line.disable or line.bar_format)
+        return line
+
+    def _begin(self, line: Any, name: str, part: str, total: int | None) -> None:
+        line.set_description(" ".join(filter(None, [line.said or name, part])), refresh=False)
+        line.total = total
+        line.reset(total)
+
+    def _draw(self, line: Any, done: int, metrics: dict[str, Any] | None) -> None:
+        line.n = done
         if metrics is not None:
-            bar.set_postfix(_formatted(metrics), refresh=False)
-        bar.refresh()
+            line.set_postfix(formatted(metrics), refresh=False)
+        if line.fits:
+            line.bar_format = _fitting(line)
+        line.refresh()
 
-    # --- training --------------------------------------------------------------------------------------------------------
-
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        self._done, self._started = 0, time.monotonic()
-        if self._bar is not None:
-            self._bar.close()
-        self._bar = self._open(f"Epoch {trainer.current_epoch}", trainer.num_training_batches, 0, self.leave)
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self._done = batch_idx + 1
-        if self._bar is None:
-            return
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + self.INTERVAL
-        self._draw(self._bar, self._done, self.get_metrics(trainer, pl_module))
-
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        metrics = self.get_metrics(trainer, pl_module)
-        self._draw(self._bar, self._done, metrics)
-        if self._shown and not self._terminal:
-            seconds = time.monotonic() - self._started
-            values = ", ".join(f"{key}={value}" for key, value in _formatted(metrics).items())
-            print(f"Epoch {trainer.current_epoch}: {self._done} batches in {seconds:.1f} s  {values}", flush=True)  # noqa: T201
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        if self._bar is not None:
-            self._bar.leave = True  # the last epoch's stays
-            self._bar.close()
-            self._bar = None
-
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        for bar in (self._inner, self._bar):
-            if bar is not None:
-                bar.close()
-
-    # --- evaluation ------------------------------------------------------------------------------------------------------
-
-    def _begin(self, description: str) -> None:
-        self._inner = self._open(description, float("inf"), 0 if self._bar is None else 1, False)
-        self._next_inner = 0.0
-
-    def _batch(self, batch_idx: int) -> None:
-        if self._inner is None:
-            return
-        now = time.monotonic()
-        if now >= self._next_inner:
-            self._next_inner = now + self.INTERVAL
-            self._draw(self._inner, batch_idx + 1)
-
-    def _finish(self) -> None:
-        if self._inner is not None:
-            self._inner.close()
-            self._inner = None
-
-    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
-        self._begin("Sanity Checking" if trainer.sanity_checking else "Validation")
-
-    def on_validation_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self._batch(batch_idx)
-
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        self._finish()
-        if self._bar is not None:
-            self._draw(self._bar, self._done, self.get_metrics(trainer, pl_module))
-
-    def on_test_start(self, trainer: Any, pl_module: Any) -> None:
-        self._begin("Testing")
-
-    def on_test_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self._batch(batch_idx)
-
-    def on_test_end(self, trainer: Any, pl_module: Any) -> None:
-        self._finish()
-
-    def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
-        self._begin("Predicting")
-
-    def on_predict_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self._batch(batch_idx)
-
-    def on_predict_end(self, trainer: Any, pl_module: Any) -> None:
-        self._finish()
+    def _close(self, line: Any, leave: bool) -> None:
+        line.leave = line.leave or leave
+        line.close()
 
     def print(self, *args: Any, sep: str = " ", **kwargs: Any) -> None:
-        if self._bar is None and self._inner is None:
+        """Print above the bars."""
+        if self._lines:
+            plain_tqdm.write(sep.join(map(str, args)), **kwargs)
+        else:
             print(*args, sep=sep, **kwargs)  # noqa: T201  # it is asked for
-            return
-        plain_tqdm.write(sep.join(map(str, args)), **kwargs)
 
 
-def _formatted(metrics: dict[str, Any]) -> dict[str, str]:
-    return {key: f"{value:.3g}" if isinstance(value, float) else str(value) for key, value in metrics.items()}
+def _fitting(line: Any) -> str | None:
+    """The fullest format that the terminal is wide enough for."""
+    facts = line.format_dict
+    width = facts.pop("ncols") or 80
+    return next((form for form in WIDTHS if len(line.format_meter(**{**facts, "bar_format": form})) <= width), WIDTHS[-1])
 
 
 Tqdm = TQDMProgressBar  # its name of old
