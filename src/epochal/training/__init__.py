@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "callbacks.callback": ["Callback"],
         "combined": ["CombinedLoader"],
         "datamodule": ["LightningDataModule"],
-        "logbook": ["Logbook"],
+        "loop": ["Logbook"],
         "module": ["LightningModule"],
         "rank_zero": ["rank_zero_only"],
         "seed": ["seed_everything"],

@@ -21,7 +21,7 @@ from epochal.training import foreign
 
 if TYPE_CHECKING:
     from epochal.training.hooks import Rule
-    from epochal.training.logbook import Logbook, Scope
+    from epochal.training.logbook import Book, Scope
 
 REDUCTIONS: dict[Any, str] = {
     **{name: name for name in ("mean", "sum", "min", "max")},
@@ -58,7 +58,7 @@ class Entry:
 
     stays_local = False  # a step's value that was to be merged, and can't be
 
-    def __init__(self, book: Logbook, scope: Scope, name: str, args: tuple[Any, ...]) -> None:
+    def __init__(self, book: Book, scope: Scope, name: str, args: tuple[Any, ...]) -> None:
         said = dict(zip(NAMES, args, strict=True))
         self.book, self.scope, self.name, self.args = book, scope, name, args
         self.prog_bar: bool = bool(said["prog_bar"])
@@ -72,6 +72,7 @@ class Entry:
         self.forked = self.on_step and self.on_epoch
         self.step_fork, self.epoch_fork = ("_step", "_epoch") if self.forked else ("", "")
         self.leaves: tuple[str, ...] = (name,)  # of a dict its entries
+        self.taken: Any = None  # of a metric: what was final when it was logged, in an epoch's end
         self.last: Any = None  # the latest value, for the step
         self.at = -1  # the step it belongs to
         self.sent = True
@@ -138,7 +139,7 @@ class Entry:
 class ScalarEntry(Entry):
     """Numbers, reduced by "mean" (weighted by batch size), "sum", "min", "max" or a function of all of them."""
 
-    def __init__(self, book: Logbook, scope: Scope, name: str, args: tuple[Any, ...], value: Any) -> None:
+    def __init__(self, book: Book, scope: Scope, name: str, args: tuple[Any, ...], value: Any) -> None:
         super().__init__(book, scope, name, args)
         reduce_fx = args[4].lower() if isinstance(args[4], str) else args[4]
         self.function: Callable[..., Any] | None = None
@@ -151,8 +152,8 @@ class ScalarEntry(Entry):
         self.dtype = torch.float64 if isinstance(value, Tensor) and value.dtype == torch.float64 else torch.float32
         self.plain = self.kind == "mean"  # the one that needs weights, and the one that is common
         merges = self.sync_dist is True and self.on_step and not self.alone and dist.available()
-        self.merges_steps = merges and scope.stage == "train"
-        self.stays_local = merges and scope.stage != "train"  # the ranks of an evaluation may be uneven
+        self.merges_steps = merges and scope.stage == "train" and book.steps_are_even
+        self.stays_local = merges and not self.merges_steps  # the ranks of an evaluation may be uneven
         self.reduced: Tensor | None = None  # of a checkpoint: by a function that it does not keep
         self.step_size: int | None = None  # the weight of a step's value where its call said so
         self.reset()
@@ -304,12 +305,11 @@ class MetricEntry(Entry):
     """A metric, or one of the keys of its result: the epoch's value is its ``compute`` over all of the epoch's data."""
 
     def __init__(
-        self, book: Logbook, scope: Scope, name: str, args: tuple[Any, ...], metric: Any, path: tuple[Any, ...], where: str | None
+        self, book: Book, scope: Scope, name: str, args: tuple[Any, ...], metric: Any, path: tuple[Any, ...], where: str | None
     ) -> None:
         super().__init__(book, scope, name, args)
         self.metric, self.path = metric, path
         self.where = where  # its name in the module: None for a formula that was built on the way
-        self.taken: Any = None  # a value that was final when it was logged
 
     def declaration(self) -> tuple[Any, ...]:
         return (*super().declaration(), self.where, self.path)

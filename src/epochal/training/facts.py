@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from epochal.training.fit import Fit
-    from epochal.training.logbook import Logbook
+    from epochal.training.logbook import Book
     from epochal.training.sources import Sources
 
 
@@ -26,7 +26,7 @@ class Facts:
     """Read-only views of a run, under Lightning's names."""
 
     fabric: Fabric
-    logbook: Logbook
+    logbook: Book
     loggers: list[Any]
     callbacks: list[Any]
     val_limits: list[float]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from epochal import check
-from epochal.training.logbook import Logbook, Scope
+from epochal.training.logbook import Book, Scope
 from epochal.training.profilers import timed
 
 
@@ -59,7 +59,7 @@ class Hook:
 
     __slots__ = ("book", "calls", "name", "scope")
 
-    def __init__(self, book: Logbook, name: str, calls: list[Callable[..., Any]], scope: Scope | None = None) -> None:
+    def __init__(self, book: Book, name: str, calls: list[Callable[..., Any]], scope: Scope | None = None) -> None:
         self.book, self.name, self.calls = book, name, calls
         self.scope = scope or Scope(name, "", None)
 
@@ -85,7 +85,7 @@ class Listeners:
     callbacks: list[Any]
     module_base: type
     callback_base: type
-    book: Logbook
+    book: Book
 
     def hook(self, name: str, stage: str = "", callbacks: bool = True, module: bool = True) -> Hook:
         """The hook of this name, its log kept under ``stage``: "train", "validate", "test"; none can be kept under ""."""

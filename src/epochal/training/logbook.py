@@ -1,6 +1,6 @@
 """What ``self.log`` does: it records under a key, and at a step's or an epoch's end the keys become rows and dictionaries.
 
-The loop tells the logbook in which hook it is (``scope``), which batch it has (:meth:`Logbook.begin_batch`), and when a step or an
+The loop tells the logbook in which hook it is (``scope``), which batch it has (:meth:`Book.begin_batch`), and when a step or an
 epoch is over. An epoch's end is two exchanges between processes: :meth:`close_steps` before the epoch-end hooks, so that
 ``callback_metrics`` is filled in them, and :meth:`close_hooks` after, for what they logged.
 
@@ -42,8 +42,11 @@ class Scope:
         self.collections: dict[int, tuple[Any, dict[str, tuple[Any, tuple[Any, ...]]]]] = {}  # what their results are called
 
 
-class Logbook:
+class Book:
     """The keys of a run, their values so far, and where they go."""
+
+    steps_are_even = True  # over the ranks: each value of a training step may be merged
+    weightless = "Pass batch_size=."  # what helps where no weight is known
 
     def __init__(self, root: nn.Module) -> None:
         self.parking = Parking(root)
@@ -103,12 +106,10 @@ class Logbook:
         if self.size is None:
             self.size = self.sizes(self._batch_idx) if self.sizes else batch_size_of(self._batch)
             if self.size is None:
-                check.fail(
-                    f"self.log({name!r})",
-                    f"the batch is a {type(self._batch).__name__} of unknown size",
-                    "a mean over the epoch weighs by it",
-                    "Pass batch_size=.",
+                came = (
+                    "no batch is known" if self._batch is None else f"the batch is a {type(self._batch).__name__} of unknown size"
                 )
+                check.fail(f"self.log({name!r})", came, "a mean over the epoch weighs by its size", self.weightless)
         return self.size
 
     def record(self, name: str, value: Any, args: tuple[Any, ...], batch_size: int | None = None) -> None:
@@ -325,9 +326,8 @@ class Logbook:
         self.parking.end_steps()
         open_stage = self.parking.stages[-1]
         if not fresh:
-            for name in open_stage.touched:
-                open_stage.parts[0, name] = foreign.snapshot(self.parking.metrics[name])
-        entries = {(e.scope.hook, e.scope.loader, e.name): e for e in self._entries(stage) if e.seen}
+            open_stage.parts.update({(0, name): self.part_of(name) for name in open_stage.touched})
+        entries = {(e.scope.hook, e.scope.loader, e.name): e for e in self._entries(stage) if e.seen and e.taken is None}
         table, self._merged = self._exchange(stage, entries, open_stage.parts)
         self.parking.present({name for _, name in self._merged}, fresh)
         self._merge_loaders()
@@ -356,6 +356,10 @@ class Logbook:
         for entry in self._entries(stage):
             entry.reset()
         self._merged = {}
+
+    def part_of(self, name: str) -> Any:
+        """What the steps of an epoch have put into a metric."""
+        return foreign.snapshot(self.parking.metrics[name])
 
     def _entries(self, stage: str) -> Iterable[Entry]:
         return [entry for scope in self.scopes.values() if scope.stage == stage for entry in scope.entries.values()]
@@ -634,4 +638,4 @@ def _message(name: str, came: str, needed: str, fix: str = "") -> str:
     return check.message(f"self.log({name!r})", came, needed, fix)
 
 
-__all__ = ["Logbook", "Scope"]
+__all__ = ["Book", "Scope"]

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +13,12 @@ from typing_extensions import Self
 
 from epochal import check
 from epochal.training import storage
-from epochal.training.callers import method_of
 from epochal.training.exports import Exports
 from epochal.training.hyperparameters import HyperParameters
+from epochal.training.log import Logging, lend
 
 if TYPE_CHECKING:
-    from epochal.training.logbook import Logbook
+    from epochal.training.logbook import Book
     from epochal.training.trainer import Trainer
 
 STATE_OF_RUN = ("_trainer", "_logbook", "_warned")  # of one run, never copied with the module
@@ -64,7 +63,7 @@ class DataHooks:
         return batch
 
 
-class LightningModule(DataHooks, HyperParameters, Exports):
+class LightningModule(Logging, DataHooks, HyperParameters, Exports):
     """A model with its training, under the names that users of Lightning know.
 
     Define ``training_step``, ``configure_optimizers``, and what else is needed. Submodules may be set before
@@ -73,7 +72,6 @@ class LightningModule(DataHooks, HyperParameters, Exports):
 
     if TYPE_CHECKING:  # torch.jit reads what stands in the class, and knows none of this
         _trainer: Trainer | None
-        _logbook: Logbook | None
         __jit_unused_properties__: list[str]
         automatic_optimization: bool
     strict_loading = True  # whether a checkpoint must have all weights, and no others
@@ -131,107 +129,6 @@ class LightningModule(DataHooks, HyperParameters, Exports):
     def configure_sharded_model(self) -> None:
         """The name of :meth:`configure_model` in Lightning 1.x."""
 
-    # --- logging ---------------------------------------------------------------------------------------------------------
-
-    def log(
-        self,
-        name: str,
-        value: Any,
-        prog_bar: bool = False,
-        logger: bool | None = None,
-        on_step: bool | None = None,
-        on_epoch: bool | None = None,
-        reduce_fx: str | Callable[..., Any] = "mean",
-        enable_graph: bool = False,
-        sync_dist: bool | None = None,
-        sync_dist_group: Any = None,
-        add_dataloader_idx: bool = True,
-        batch_size: int | None = None,
-        metric_attribute: str | None = None,
-        rank_zero_only: bool = False,
-    ) -> None:
-        """Log a number, a metric, or what a metric returned, under a key.
-
-        The epoch's value of a key is computed from all of the epoch's data, on all ranks, by the metric that the key belongs to; a
-        plain number is reduced by ``reduce_fx``, a mean weighted by ``batch_size``. ``on_step`` and ``on_epoch`` default by hook
-        (docs/logging.md); both give ``{name}_step`` and ``{name}_epoch``. ``sync_dist`` is for plain numbers: None merges epoch
-        values over ranks, True those of training steps as well (an exchange for each step that logs one), False neither.
-        ``sync_dist_group``: all ranks, or an error. ``rank_zero_only``: the key exists on rank 0 alone. ``enable_graph`` has no
-        effect: what is logged is detached.
-        """
-        book: Logbook | None = self.__dict__.get("_logbook")
-        if book is None:
-            self._warn_unattached()
-            return
-        book.record(
-            name,
-            value,
-            (
-                prog_bar,
-                logger,
-                on_step,
-                on_epoch,
-                reduce_fx,
-                enable_graph,
-                sync_dist,
-                sync_dist_group,
-                add_dataloader_idx,
-                metric_attribute,
-                rank_zero_only,
-            ),
-            batch_size,
-        )
-
-    def log_dict(
-        self,
-        dictionary: Mapping[str, Any],
-        prog_bar: bool = False,
-        logger: bool | None = None,
-        on_step: bool | None = None,
-        on_epoch: bool | None = None,
-        reduce_fx: str | Callable[..., Any] = "mean",
-        enable_graph: bool = False,
-        sync_dist: bool | None = None,
-        sync_dist_group: Any = None,
-        add_dataloader_idx: bool = True,
-        batch_size: int | None = None,
-        rank_zero_only: bool = False,
-    ) -> None:
-        """:meth:`log` for each key of a dictionary or a MetricCollection."""
-        book: Logbook | None = self.__dict__.get("_logbook")
-        if book is None:
-            self._warn_unattached()
-            return
-        if not hasattr(dictionary, "items"):
-            raise TypeError(
-                check.message("self.log_dict", f"value is a {type(dictionary).__name__}", "a dict or a MetricCollection is needed")
-            )
-        book.record_all(
-            dictionary,
-            (
-                prog_bar,
-                logger,
-                on_step,
-                on_epoch,
-                reduce_fx,
-                enable_graph,
-                sync_dist,
-                sync_dist_group,
-                add_dataloader_idx,
-                None,
-                rank_zero_only,
-            ),
-            batch_size,
-        )
-
-    def _warn_unattached(self) -> None:
-        if method_of(self) == "__init__":
-            name = f"{type(self).__name__}.__init__"
-            raise RuntimeError(check.message(name, "self.log was called in it", "values belong to a run", "Log in a step hook."))
-        if not self.__dict__.get("_warned"):
-            self.__dict__["_warned"] = True
-            warnings.warn(f"{type(self).__name__}: self.log was called without a Trainer; nothing is logged.", stacklevel=3)
-
     # --- the run ---------------------------------------------------------------------------------------------------------
 
     @property
@@ -248,11 +145,12 @@ class LightningModule(DataHooks, HyperParameters, Exports):
     def trainer(self, trainer: Trainer | None) -> None:
         self.attach(trainer, trainer.logbook if trainer is not None else None)
 
-    def attach(self, trainer: Trainer | None, logbook: Logbook | None) -> None:
-        """Enter a run: this module, and the LightningModules in it, log there."""
+    def attach(self, trainer: Trainer | None, logbook: Book | None) -> None:
+        """Enter a run: this module, and all modules in it, log there."""
+        lend(self, logbook)
         for module in self.modules():
             if isinstance(module, LightningModule):
-                module.__dict__.update(_trainer=trainer, _logbook=logbook)
+                module.__dict__["_trainer"] = trainer
 
     @property
     def fabric(self) -> Any:

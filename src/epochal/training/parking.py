@@ -158,6 +158,12 @@ class Parking:
             metric.reset()
         self.begin_steps()
 
+    def begin_loader(self) -> None:
+        """After :meth:`present`: begin another loader with nothing."""
+        for metric in self.metrics.values():
+            metric.reset()
+        self.begin_steps()
+
     def present(self, touched: set[str], fresh: bool) -> None:
         """For the hooks at the end: each metric holds all loaders of the stage, or what it held before if no step touched it."""
         stage = self.stages[-1]

@@ -33,7 +33,8 @@ from epochal.training.engine import Engine
 from epochal.training.evaluate import Evaluation, table
 from epochal.training.fit import Fit
 from epochal.training.hooks import Listeners, warn_of_gone
-from epochal.training.logbook import Logbook
+from epochal.training.log import take_back
+from epochal.training.logbook import Book
 from epochal.training.loggers.csv import CSVLogger
 from epochal.training.loggers.logger import Logger
 from epochal.training.loggers.tensorboard import TensorBoardLogger
@@ -146,7 +147,7 @@ class Trainer(Engine):
         self.step_handles: list[Any] = []
         self.steps: Steps | None = None  # while a fit runs
         self.lr_scheduler_configs: list[optimizers.SchedulerConfig] = []
-        self.logbook = Logbook(torch.nn.Module())
+        self.logbook = Book(torch.nn.Module())
         self.share = data.Share()
         self.listeners: Listeners
         self.sources: Sources | None = None
@@ -345,7 +346,7 @@ class Trainer(Engine):
 
     def _open_book(self, module: LightningModule) -> None:
         if self.logbook.parking.root is not module:
-            self.logbook = Logbook(module)
+            self.logbook = Book(module)
 
     def _agree_on_versions(self) -> None:
         """The loggers of all ranks name the run as rank 0 does, which alone writes."""
@@ -385,6 +386,7 @@ class Trainer(Engine):
         module.setup(stage)
         module.configure_sharded_model()
         module.configure_model()
+        module.attach(self, book)  # what was built there logs, too
         if self.deterministic is not None:
             if self.deterministic:
                 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without which cuBLAS refuses
@@ -451,6 +453,9 @@ class Trainer(Engine):
             self._failed(error)
             self._explain(error)
             raise
+        finally:
+            if self._module is not None:
+                take_back(self._module)
 
     def _heeded(self, shared: bool = False) -> AbstractContextManager[None]:
         return self.signals.heeded(shared, among=self.world_size > 1, speaks=self.is_global_zero)
