@@ -1,5 +1,6 @@
 from . import progress as progress
 from .callback import Callback as Callback
+from .device_stats_monitor import DeviceStatsMonitor as DeviceStatsMonitor
 from .early_stopping import EarlyStopping as EarlyStopping
 from .gradient_accumulation_scheduler import GradientAccumulationScheduler as GradientAccumulationScheduler
 from .lambda_function import LambdaCallback as LambdaCallback
@@ -11,3 +12,4 @@ from .progress import ProgressBar as ProgressBar
 from .progress import RichProgressBar as RichProgressBar
 from .progress import TQDMProgressBar as TQDMProgressBar
 from .timer import Timer as Timer
+from .weight_averaging import WeightAveraging as WeightAveraging
