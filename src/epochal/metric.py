@@ -12,9 +12,9 @@ Everything else is derived from these three, once, in this file:
     of        value(**measure(*batch)), touching nothing
     reset     state = the identity
 
-States are never changed in place: a failed update, a snapshot, two metrics that share a statistic and a merged state that is only
-looked at cost a reference each. The classic way, a class that overrides ``update`` and ``compute`` and mutates its states, is
-kept: the part "The classic way" below gives it the same verbs.
+No state that anybody else holds is changed in place: a failed update, a snapshot, two metrics that share a statistic and a merged
+state that is only looked at cost a reference each. The classic way, a class that overrides ``update`` and ``compute`` and mutates
+its states, is kept: the part "The classic way" below gives it the same verbs.
 
 The file is longer than others: the algebra, the classic way and the life around them (devices, copies, checkpoints, processes)
 are all that may touch a metric's private fields.
@@ -48,11 +48,15 @@ from epochal.states import (
     Blocks,
     Loaded,
     Reduction,
+    Rest,
     Slot,
     Snapshot,
     State,
     combine,
     extent,
+    full,
+    is_addable,
+    is_held_by,
     place,
     real_tensors,
     same_versions,
@@ -145,6 +149,7 @@ class Metric(Operators, nn.Module):
     _token: int | None
     _weighs: bool  # whether a field is a mean, which merges by the numbers of updates
     _joins: bool  # whether a field is a list to concatenate
+    _large: tuple[str, ...]  # the fields that are large sums
     _parked: Parked | None  # the local states of this metric and those in it, between ``sync`` and ``unsync``
 
     def __init__(self, **kwargs: Any) -> None:
@@ -169,6 +174,7 @@ class Metric(Operators, nn.Module):
             _token=None,
             _weighs=False,
             _joins=False,
+            _large=(),
             _parked=None,
         )
 
@@ -268,6 +274,7 @@ class Metric(Operators, nn.Module):
         slot = Slot(name, default, dist_reduce_fx, persistent)
         self._slots[name] = slot
         self.__dict__.update(_weighs=self._weighs or dist_reduce_fx == "mean", _joins=self._joins or dist_reduce_fx == "cat")
+        self.__dict__["_large"] = tuple(field for field, slot in self._slots.items() if slot.is_large_sum and not self._classic)
         self._put(name, self._own(slot))
 
     def _own(self, slot: Slot) -> Any:
@@ -348,7 +355,7 @@ class Metric(Operators, nn.Module):
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Add a batch to the state. An update that raises leaves the state as it was."""
         batch = self.measured(args, kwargs).detached()
-        self.take(self.after(batch), batch)
+        self.take(self.after(batch, (self,)), batch)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Add a batch to the state, and return the value of this batch alone, measured once."""
@@ -356,7 +363,7 @@ class Metric(Operators, nn.Module):
             return self._classic_forward(args, kwargs)
         measured = self.measured(args, kwargs)
         batch = measured.detached()
-        after = self.after(batch)
+        after = self.after(batch, (self,))
         shown = exchanged({self: batch}, on_step=True).get(self, measured) if self.dist_sync_on_step else measured
         value = self.read(self.derived(shown.state), shown.double)
         self.take(after, batch, shown=True)
@@ -406,10 +413,10 @@ class Metric(Operators, nn.Module):
         return self.batch_value() if any(leaf._shown for leaf in leaves(self)) else None
 
     def fields(self, state: State) -> State:
-        """The state as :meth:`derive` and :meth:`value` take it: lists to concatenate are one tensor."""
-        if not self._joins and WEIGHT not in state:
+        """The state as :meth:`derive` and :meth:`value` take it: lists to concatenate are one tensor, few counts a table."""
+        if not self._joins and not self._large and WEIGHT not in state:
             return state
-        return {k: _rows(v) if self._slots[k].reduction == "cat" else v for k, v in state.items() if k != WEIGHT}
+        return {k: _rows(v) if self._slots[k].reduction == "cat" else full(v) for k, v in state.items() if k != WEIGHT}
 
     # --- the steps of the verbs: of one metric above, of several at once in sharing.py -------------------------------------
 
@@ -441,9 +448,14 @@ class Metric(Operators, nn.Module):
                 raise
         return Snapshot(state, 1, has_double(args, kwargs))
 
-    def after(self, batch: Snapshot) -> Snapshot:
-        """The state with a batch merged in. Pure."""
-        mine, state = self._state(), batch.state
+    def after(self, batch: Snapshot, takers: Sequence[Metric] = ()) -> Snapshot:
+        """The state with a batch merged in. Pure.
+
+        ``takers``: the metrics that hold this state, all of which will :meth:`take` the next. Large sums that nobody else holds
+        are then left to be added to in place, once they are taken.
+        """
+        rest = self._rest(batch, takers) if self._large and takers and not is_dynamo_compiling() else None
+        mine, state = self._state(), {**batch.state, **dict.fromkeys(rest.parts, 0)} if rest else batch.state
         if self.max_bytes is not None:
             self._limit(mine, state)
         if self.compute_on_cpu:
@@ -451,13 +463,28 @@ class Metric(Operators, nn.Module):
         if self._weighs:
             mine, state = {**mine, WEIGHT: self._updates + self._traced}, {**state, WEIGHT: batch.updates}
         updates = 0 if is_dynamo_compiling() else self._updates + batch.updates
-        return Snapshot(self.merge(mine, state), updates, self._double or batch.double)
+        return Snapshot(self.merge(mine, state), updates, self._double or batch.double, rest=rest)
+
+    def _rest(self, batch: Snapshot, takers: Sequence[Metric]) -> Rest | None:
+        """What of a batch can be added in place."""
+        if type(self).merge is not Metric.merge:
+            return None
+        for metric in takers:
+            metric._cache = None  # which holds the state that it was computed from
+        parts = {}
+        for name in self._large:
+            same = all(getattr(metric, name) is getattr(self, name) for metric in takers)
+            if same and is_addable(getattr(self, name), batch.state[name]) and is_held_by(len(takers), self.__dict__, name):
+                parts[name] = batch.state[name]
+        return Rest(parts, len(takers)) if parts else None
 
     def take(self, after: Snapshot, batch: Snapshot | None, shown: bool = False) -> None:
         """The one place where new data enter the state; ``batch`` is what :meth:`batch_value` reads, ``shown`` by ``forward``."""
         put = object.__setattr__
         if self._held:
             self._refuse()
+        if after.rest is not None:
+            after.settle()
         for name in self._slots:
             put(self, name, after.state[name])
         if after.double:
@@ -936,7 +963,8 @@ def exchanged(
             ways.setdefault((None if dist.is_world(way[0]) else way[0], way[1]), []).append(metric)
     merged: dict[Metric, Snapshot] = {}
     for way, members in ways.items():
-        merged.update(zip(members, dist.exchange([(metric, states[metric]) for metric in members], *way), strict=True))
+        sent = [(metric, states[metric].dense() if metric._large else states[metric]) for metric in members]
+        merged.update(zip(members, dist.exchange(sent, *way), strict=True))
     return merged
 
 

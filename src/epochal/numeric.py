@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from epochal import check
+from epochal.states import LARGE, few
 
 T = TypeVar("T")
 
@@ -43,7 +44,11 @@ TINY = 1e-300
 
 def numbers(counts: Tensor) -> Numbers:
     """Integer counts as float64, for a formula."""
-    return counts.numpy().astype(np.float64) if check.reads_values(counts.device) else counts.double()
+    if not check.reads_values(counts.device):
+        return counts.double()
+    if counts.numel() >= LARGE:  # torch takes memory that NumPy has seen for NumPy's, to which nothing is added in place
+        return counts.double().numpy()
+    return counts.numpy().astype(np.float64)
 
 
 def ratio(numerator: Numbers, denominator: Numbers, zero: float = 0.0) -> Numbers:
@@ -158,6 +163,21 @@ def histogram(index: Tensor, size: int, weight: Tensor | None = None) -> Tensor:
             raise IndexError(f"an index is not in 0 .. {size - 1}") from None
     counts = _one(index.device)[0].expand(index.shape[0]) if weight is None else weight.reshape(-1)
     return bins.scatter_add(0, within(index, size), counts)
+
+
+def tabulated(index: Tensor, size: int, weight: Tensor | None = None) -> Tensor:
+    """:func:`histogram`, or the few counts alone (:func:`epochal.states.few`) where a batch is small and the table large."""
+    if size < LARGE or index.numel() * SPARSE > size or not check.reads_values(index.device):
+        return histogram(index, size, weight)
+    index = index.reshape(-1)
+    counts = _ones(index.shape[0], index.device) if weight is None else weight.reshape(-1)
+    try:
+        return few(index if weight is None else index.masked_fill(counts == 0, 0), counts, size)
+    except RuntimeError:
+        raise IndexError(f"an index is not in 0 .. {size - 1}") from None
+
+
+SPARSE = 16  # times: an index and its count take two numbers, and a few more operations
 
 
 def within(index: Tensor, size: int) -> Tensor:

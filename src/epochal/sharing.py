@@ -1,9 +1,9 @@
 """Several metrics that take the same batches, as one: what a collection and a formula have in common.
 
 A statistic that metrics share (:meth:`~epochal.metric.Metric.statistic`: declared, never guessed from data) is measured once for a
-batch, merged once into each state that several of them hold, and what they derive from it is derived once. States are never
-changed in place, so two metrics hold the same one by holding the same objects; one that was updated or reset alone holds other
-objects, and merges for itself. So nothing links the metrics: each behaves as if it were alone, whatever is called on it.
+batch, merged once into each state that several of them hold, and what they derive from it is derived once. No state that others
+hold is changed in place, so two metrics hold the same one by holding the same objects; one that was updated or reset alone holds
+other objects, and merges for itself. So nothing links the metrics: each behaves as if it were alone, whatever is called on it.
 
 All of them take a batch, or none: everything is measured, merged and read before the first state is written.
 """
@@ -17,7 +17,6 @@ import torch
 
 from epochal import check
 from epochal.metric import Metric, State, all_or_none, exchanged, synced
-from epochal.states import Snapshot
 
 __all__ = ["Together", "Values"]
 
@@ -118,14 +117,15 @@ class Step:
     def __init__(self, group: Sequence[Metric], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         self.measured = group[0].measured(args, kwargs)
         self.batch = self.measured.detached()
-        self.after: list[tuple[Metric, Snapshot]] = []
-        states: list[tuple[Metric, Snapshot]] = []
+        states: list[list[Metric]] = []  # by the metrics that hold each
         for metric in group:
-            after = next((merged for like, merged in states if metric.is_like(like)), None)
-            if after is None:
-                after = metric.after(self.batch)
-                states.append((metric, after))
-            self.after.append((metric, after))
+            alike = next((holders for holders in states if metric.is_like(holders[0])), None)
+            if alike is None:
+                states.append([metric])
+            else:
+                alike.append(metric)
+        afters = [(holders, holders[0].after(self.batch, holders)) for holders in states]
+        self.after = [(metric, after) for holders, after in afters for metric in holders]
 
     def take(self, shown: bool = False) -> None:
         for metric, after in self.after:

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 from typing_extensions import Self
 
 State = dict[str, Any]
@@ -34,7 +35,9 @@ class Slot:
     def __post_init__(self) -> None:
         pairwise = PAIRWISE.get(self.reduction) if isinstance(self.reduction, str) else None  # where a merge needs no weights
         narrow = pairwise is not None and isinstance(self.default, Tensor) and self.default.dtype in WIDER
-        self.pairwise = _widened(pairwise) if narrow and pairwise else pairwise
+        large = isinstance(self.default, Tensor) and self.default.numel() >= LARGE
+        self.is_large_sum = self.reduction == "sum" and large and not narrow
+        self.pairwise = _widened(pairwise) if narrow and pairwise else _plus_few if self.is_large_sum else pairwise
         self._share()
 
     def _share(self) -> None:
@@ -88,6 +91,14 @@ class Loaded:
     state: State
 
 
+@dataclass(slots=True, frozen=True, eq=False)
+class Rest:
+    """What is yet to be added to large sums, and how many metrics hold these, all of which will take the result."""
+
+    parts: State
+    holders: int
+
+
 @dataclass(slots=True)
 class Snapshot:
     """All that a metric accumulates: its state, over how many updates, and whether float64 input was among them."""
@@ -96,6 +107,19 @@ class Snapshot:
     updates: int
     double: bool = False
     loaded: Loaded | None = None
+    rest: Rest | None = None
+
+    def settle(self) -> None:
+        """Add what was left to be added to large sums: in place, or not if somebody has taken hold of them since."""
+        if self.rest is not None:
+            for name, part in self.rest.parts.items():
+                add = _add_into if is_held_by(self.rest.holders + 1, self.state, name) else _plus_few
+                self.state[name] = add(self.state[name], part)
+            self.rest = None
+
+    def dense(self) -> Snapshot:
+        """With :func:`few` counts as the tables that they are."""
+        return replace(self, state={name: full(field) for name, field in self.state.items()})
 
     def detached(self) -> Snapshot:
         """Without the graph of the fields, which would live as long as the state."""
@@ -113,7 +137,8 @@ def _detached(field: Any) -> Any:
 
 def real_tensors() -> AbstractContextManager[Any]:
     """States outlive ``torch.inference_mode``: what is allocated for them must be changeable outside of it."""
-    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
+    inference = not is_dynamo_compiling() and torch.is_inference_mode_enabled()
+    return torch.inference_mode(False) if inference else nullcontext()
 
 
 class _Block:
@@ -251,6 +276,65 @@ def parts(field: Any) -> Sequence[Any]:
 
 def _plus(a: Any, b: Any) -> Any:
     return a if isinstance(b, int) and b == 0 else a + b  # a count of nothing costs nothing
+
+
+# --- large sums: no batch rebuilds them -----------------------------------------------------------------------------------
+
+LARGE = 1 << 16  # elements
+
+
+def few(index: Tensor, values: Tensor, size: int) -> Tensor:
+    """A large table of which few cells are not 0, as torch's sparse tensor; an index out of range is a RuntimeError."""
+    return torch.sparse_coo_tensor(index.reshape(1, -1), values, (size,), check_invariants=True)
+
+
+def full(field: Any) -> Any:
+    """A field as formulas take it: :func:`few` counts as the table that they are."""
+    return field.to_dense() if isinstance(field, Tensor) and field.is_sparse else field
+
+
+def _plus_few(a: Any, b: Any) -> Any:
+    """The sum of large tables, of which either may be :func:`few` counts."""
+    with real_tensors():  # which can be added to in place later on
+        if isinstance(b, Tensor) and a.is_sparse != b.is_sparse:
+            table, counts = (b, a) if a.is_sparse else (a, b)
+            return _add_into(table.clone(), counts)
+        return _plus(a, b)
+
+
+def _add_into(a: Tensor, b: Any) -> Tensor:
+    if isinstance(b, Tensor) and b.is_sparse and a.ndim == 1:  # what add_ does, without a pass over all of ``a``
+        return a.scatter_add_(0, b._indices()[0], b._values())
+    return a.add_(b)
+
+
+def _references(holder: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    """To a tensor: from Python, from torch's own structures (a graph, DLPack), and to its memory (views and NumPy, Python)."""
+    memory = holder[name].untyped_storage()
+    counts = torch._C._storage_Use_Count(memory._cdata), sys.getrefcount(memory)
+    return sys.getrefcount(holder[name]), holder[name]._use_count(), *counts
+
+
+ONE = _references({"": torch.empty(0)}, "")
+
+
+def is_held_by(holders: int, holder: Mapping[str, Any], name: str) -> bool:
+    """Whether a tensor is in so many dictionaries, of which ``holder`` is one, and nobody else can see it change."""
+    python, *others = _references(holder, name)
+    return python - ONE[0] == holders - 1 and tuple(others) == ONE[1:]
+
+
+def is_addable(field: Any, part: Any) -> bool:
+    """Whether a part can be added in place to a field: it has its form, and the field's memory is torch's, and of this process."""
+    return (
+        type(field) is Tensor
+        and type(part) is Tensor
+        and (field.dtype, field.shape, field.device) == (part.dtype, part.shape, part.device)
+        and not (field.is_sparse or field.requires_grad or field.is_inference())
+        and field.is_contiguous()
+        and field.untyped_storage().resizable()  # not NumPy's, nor a file's
+        and not (field.device.type == "cpu" and field.is_shared())  # type: ignore[no-untyped-call]
+    )
 
 
 def _maximum(a: Any, b: Any) -> Any:

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from epochal import states
 from epochal.collection import MetricCollection
-from epochal.metric import leaves
+from epochal.metric import Metric, leaves
 from epochal.states import Blocks
 from tests.collection import family
 
@@ -88,6 +89,7 @@ class Apart(RuleBasedStateMachine):
         super().__init__()
         self.apart = members()
         self.collection = MetricCollection(members())
+        self.held = []  # fields of states that somebody looked at, and what was in them
 
     def both(self, collection, one, *args, keywords=None) -> None:
         """The collection's verb, and the metrics' verb one by one: if one of those fails, none has taken anything."""
@@ -222,9 +224,9 @@ class Apart(RuleBasedStateMachine):
         ours, *theirs = torch.load(file, weights_only=True)
         self.collection.reset()
         self.collection.load_state_dict(ours)
-        for metric, states in zip(self.apart.values(), theirs, strict=True):
+        for metric, saved in zip(self.apart.values(), theirs, strict=True):
             metric.reset()
-            metric.load_state_dict(states)
+            metric.load_state_dict(saved)
 
     @rule(dtype=st.sampled_from([torch.float32, torch.float64]), name=st.one_of(st.none(), names))
     def set_dtype(self, dtype, name):
@@ -265,6 +267,24 @@ class Apart(RuleBasedStateMachine):
             metric.update(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 0.0]))
             where[name] = metric
 
+    @rule(how=st.sampled_from(["metric_state", "snapshot"]))
+    def look(self, how):
+        """Somebody keeps the states, which members share or not."""
+        for leaf in leaves(self.collection):
+            if how == "metric_state" and leaf.statistic() is None:
+                continue  # the classic way changes its states
+            fields = leaf.metric_state if how == "metric_state" else leaf.snapshot().state
+            self.held += [(field, field.clone()) for field in fields.values() if isinstance(field, torch.Tensor)]
+
+    @rule()
+    def look_away(self):
+        self.held.clear()
+
+    @invariant()
+    def what_is_held_stays(self):
+        for field, then in self.held:
+            assert field.equal(then)
+
     @invariant()
     def states_are_the_same(self):
         assert sorted(self.collection.keys()) == sorted(self.apart)
@@ -272,7 +292,29 @@ class Apart(RuleBasedStateMachine):
             same(state(self.collection[name]), state(self.apart[name]))
 
 
-Apart.TestCase.settings = settings(
-    max_examples=45, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
-TestApart = Apart.TestCase
+class Large(Apart):
+    """The same with sums that are large, to which batches are added in place."""
+
+    def __init__(self) -> None:
+        self.before, states.LARGE = (states.LARGE, family.Pairs.merge), 1
+        family.Pairs.merge = Metric.merge  # a merge of one's own is asked, and never passed by
+        super().__init__()
+
+    def teardown(self) -> None:
+        states.LARGE, family.Pairs.merge = self.before
+
+
+def ran(machine, examples):
+    case = machine.TestCase
+    case.settings = settings(
+        max_examples=examples,
+        stateful_step_count=25,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        derandomize=True,
+    )
+    return case
+
+
+TestApart = ran(Apart, 30)
+TestLarge = ran(Large, 15)

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from epochal import check
 from epochal.classification.outcomes import Counts, GivenCounts, MatrixCounts, ThresholdedCounts
-from epochal.numeric import Numbers, constant, histogram, numbers, stack, where, within
+from epochal.numeric import Numbers, constant, histogram, numbers, stack, tabulated, where, within
+from epochal.states import LARGE
 
 
 class Cells(NamedTuple):
@@ -363,7 +364,8 @@ class MulticlassMatrix(Multiclass):
             length = flat.dot(flat)  # NaN if any of them is: squares never cancel each other
             if valid and length == length:
                 return torch.from_numpy(np.bincount(true * self.columns + scores.argmax(1), minlength=self.cells))
-        return super().table(metric, preds, target)
+        index, weight = self.encode(metric, preds, target)
+        return tabulated(index, self.cells, weight)
 
     def counts_by_numpy(self, preds: Tensor, target: Tensor) -> bool:
         return (
@@ -374,6 +376,7 @@ class MulticlassMatrix(Multiclass):
             and target.dtype is torch.int64
             and preds.ndim == 2
             and 0 < preds.numel() <= FEW_SCORES
+            and self.cells < LARGE
             and check.reads_values(preds.device)
         )
 
