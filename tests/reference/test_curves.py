@@ -24,11 +24,11 @@ import epochal
 from epochal import check
 from epochal import classification as ec
 from epochal import functional as ef
+from tests.reference.test_real_data import predicted
 
 CUTS = (7, 7, 8, 31)  # batches of 7, 0, 1, 23 and the rest
 CLASSES = 4
-TOLERANCE = {torch.float64: 1e-12}
-THRESHOLDS = (7, [0.1, 0.35, 0.6, 0.9], torch.tensor([0.5]))
+THRESHOLDS = (7, [0.1, 0.35, 0.6, 0.9])
 
 
 # --- data ------------------------------------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ class Data:
 def edges_of(thresholds: Any) -> list[float]:
     if isinstance(thresholds, int):
         return [i / (thresholds - 1) for i in range(thresholds)]
-    return thresholds.tolist() if isinstance(thresholds, Tensor) else thresholds
+    return thresholds
 
 
 def several() -> Iterator[Data]:
@@ -193,7 +193,7 @@ def ways(name: str, function: Any, data: Data, arguments: Mapping[str, Any]) -> 
 # --- areas -----------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("thresholds", [None, *THRESHOLDS], ids=["exact", "number", "list", "tensor"])
+@pytest.mark.parametrize("thresholds", [None, *THRESHOLDS], ids=["exact", "number", "list"])
 @pytest.mark.parametrize("name", AREAS)
 @each_data
 def test_areas(name, data, thresholds):
@@ -213,7 +213,7 @@ def test_areas(name, data, thresholds):
 @pytest.mark.parametrize("most", [0.05, 0.3, 0.999, 1.0])
 @pytest.mark.parametrize("data", [d for d in DATA if d.task == "binary"], ids=str)
 def test_partial_area(data, most):
-    for thresholds in (None, *THRESHOLDS[:2]):
+    for thresholds in (None, *THRESHOLDS):
         ((target, scores),) = data.columns(thresholds)
         expected = auroc(target, finite(scores), max_fpr=most)
         for way, found in ways("AUROC", ef.auroc, data, {"thresholds": thresholds, "max_fpr": most}):
@@ -262,7 +262,7 @@ def test_exact_curves(name, data):
             assert all(close(*pair, double) for pair in zip(found, pooled, strict=True)), way
 
 
-@pytest.mark.parametrize("thresholds", THRESHOLDS, ids=["number", "list", "tensor"])
+@pytest.mark.parametrize("thresholds", THRESHOLDS, ids=["number", "list"])
 @pytest.mark.parametrize("name", CURVES)
 @each_data
 def test_binned_curves(name, data, thresholds):
@@ -303,6 +303,32 @@ def test_the_area_of_a_mean_curve_is_the_mean_of_the_areas(data, average):
         if thresholds is None:  # binned, a curve may end before (0, 0)
             expected = getattr(ec, f"{member}AUROC")(**arguments).of(*batch)
             assert torch.allclose(torch.trapezoid(tpr, fpr), expected, equal_nan=True)
+
+
+# --- real data -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["scores", "logits"])
+def test_tumours(kind):
+    got = predicted("breast_cancer")
+    preds = got.scores[:, 1] if kind == "scores" else got.logits
+    batches = list(zip(preds.split(50), got.target.split(50), strict=True))
+    for metric, expected in (
+        (ec.BinaryAUROC(), sk.roc_auc_score(got.target, preds)),
+        (ec.BinaryAUROC(max_fpr=0.1), sk.roc_auc_score(got.target, preds, max_fpr=0.1)),
+        (ec.BinaryAveragePrecision(), sk.average_precision_score(got.target, preds)),
+    ):
+        assert 0.5 < expected < 1
+        assert computed(metric, batches) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("average", ["macro", "weighted", "micro"])
+def test_digits(average):
+    got = predicted("digits")
+    expected = sk.roc_auc_score(got.target, got.scores, multi_class="ovr", average=average)
+    for preds in (got.scores, got.logits):  # a logistic regression: its probabilities are the softmax of its logits
+        found = computed(ec.MulticlassAUROC(10, average=average), zip(preds.split(100), got.target.split(100), strict=True))
+        assert found == pytest.approx(expected, rel=1e-9)
 
 
 # --- edges -----------------------------------------------------------------------------------------------------------------------
@@ -425,6 +451,15 @@ def test_normalization_none_takes_scores_as_they_are():
     assert ec.BinaryROC([-1.0, 3.0], normalization=None).of(preds, target)[1].tolist() == [0.5, 1]
     with pytest.raises(ValueError, match="normalization is None, but logits is True"):
         ec.BinaryROC(normalization=None, logits=True)
+
+
+def test_forms_of_thresholds():
+    """A number, a list, a tuple and a tensor of the same, in any order, are one configuration."""
+    preds, target = torch.rand(50, generator=source()), torch.randint(2, (50,), generator=source())
+    forms = (5, [0.0, 0.25, 0.5, 0.75, 1.0], (1.0, 0.5, 0.25, 0.75, 0.0), torch.linspace(0, 1, 5))
+    found = [ef.binary_roc(preds, target, thresholds) for thresholds in forms]
+    assert all(torch.equal(*pair) for curve in found for pair in zip(curve, found[0], strict=True))
+    assert found[0][2].tolist() == [1.0, 0.75, 0.5, 0.25, 0.0]
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------------------

@@ -37,6 +37,12 @@ VALUES = 2**16  # that have two bytes
 AVERAGES = ("micro", "macro", "weighted", "none", None)
 
 
+def is_outside(scores: Tensor) -> Tensor:
+    """Of [0, 1], by more than a few ulps: a sigmoid or a softmax may end an ulp above 1."""
+    tolerance = 4 * torch.finfo(scores.dtype).eps
+    return (scores < -tolerance) | (scores > 1 + tolerance)
+
+
 class Rows(NamedTuple):
     """Scores (N, classes), and what they belong to."""
 
@@ -49,7 +55,7 @@ class Rows(NamedTuple):
 def rows(scores: Tensor, target: Tensor, nan: Tensor, labels: int, ignore_index: int | None) -> Rows:
     """Mark what is ignored, and what is bad: a label out of range, NaN."""
     target = target.long()
-    bad = (target < 0) | (target >= labels) | nan
+    bad = (target.clamp(0, labels - 1) != target) | nan
     left_out = bad
     if ignore_index is not None:
         ignored = target == ignore_index
@@ -142,8 +148,16 @@ Counted: TypeAlias = tuple[Tensor, Tensor]  # ascending values, and the counts (
 class ExactRanking(Ranking):
     """Of rows, and of values that are counted."""
 
-    def __init__(self, task: RankedTask, scores: Tensor, target: Tensor, counted: Sequence[Counted], logits: bool) -> None:
-        self.task, self.scores, self.target, self.counted, self.logits = task, scores, target, counted, logits
+    def __init__(self, task: RankedTask, scores: Tensor, target: Tensor, counted: Sequence[Counted]) -> None:
+        self.task, self.scores, self.target, self.counted = task, scores, target, counted
+
+    @derived
+    def logits(self) -> bool:
+        """Whether scores are; what is ranked as it is asks for thresholds alone."""
+        if self.task.logits is not None:
+            return self.task.logits
+        rows = is_outside(self.scores) & (self.target != self.task.labels)
+        return bool(rows.any()) or any(bool((is_outside(of) & (counts > 0)).any()) for of, counts in self.counted)
 
     @derived
     def ranked(self) -> Tensor:
@@ -287,7 +301,7 @@ def _columns(classes: int, device: torch.device) -> tuple[Tensor]:
 def _values(dtype: torch.dtype, device: torch.device) -> tuple[Tensor]:
     """All values of half precision, in the order of :func:`~epochal.classification.points.ordered`."""
     whole = torch.arange(-VALUES // 2, VALUES // 2, device=device).to(torch.int16)
-    return (scores_of(whole, dtype).float(),)
+    return (scores_of(whole, dtype),)
 
 
 # --- the statistic ------------------------------------------------------------------------------------------------------------
@@ -330,7 +344,7 @@ class RankedMetric(Metric, metaclass=Family):
         else:
             shape = (self.readings, task.classes, 2, len(self.thresholds) + 1)
             self.add_state("table", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("outside", torch.tensor(0), dist_reduce_fx="sum")
+            self.add_state("outside", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("faults", torch.tensor(0), dist_reduce_fx="sum")
 
     @property
@@ -344,13 +358,7 @@ class RankedMetric(Metric, metaclass=Family):
         """Keep the samples, or count them. ``preds``, ``target``: as the task says."""
         found = self.task.rows(self, preds.detach() if isinstance(preds, Tensor) else preds, target)
         state = self._binned(found) if self.thresholds is not None else self._exact(found)
-        return {**state, "outside": self._outside(found), "faults": found.faults}
-
-    def _outside(self, found: Rows) -> Tensor:
-        """How many scores lie outside of [0, 1], by more than a few ulps: a sigmoid or a softmax may end an ulp above 1."""
-        tolerance = 4 * torch.finfo(found.scores.dtype).eps
-        outside = (found.scores < -tolerance) | (found.scores > 1 + tolerance)
-        return (outside & ~found.left_out).sum()
+        return {**state, "faults": found.faults}
 
     def _exact(self, found: Rows) -> State:
         half = None if self.task.by_row else HALVES.get(found.scores.dtype)
@@ -370,7 +378,7 @@ class RankedMetric(Metric, metaclass=Family):
             edges = _edges(thresholds, scale, ranked.dtype, ranked.device)[0]
             interval = torch.bucketize(ranked.contiguous(), edges, right=True)
             tables.append(self._counted(interval, len(thresholds) + 1, found))
-        return {"table": torch.stack(tables)}
+        return {"table": torch.stack(tables), "outside": (is_outside(scores) & ~found.left_out).sum()}
 
     def _counted(self, cell: Tensor, cells: int, found: Rows) -> Tensor:
         """(classes, 2, cells): how often each cell of (N, classes) occurs among negatives and positives."""
@@ -388,10 +396,10 @@ class RankedMetric(Metric, metaclass=Family):
     def diagnose(self, preds: Tensor, target: Tensor) -> None:
         self.task.diagnose(self, preds, target)
 
-    def derive(self, outside: Tensor, faults: Tensor, **state: Any) -> dict[str, Ranking]:  # noqa: ARG002  # verified
+    def derive(self, faults: Tensor, **state: Any) -> dict[str, Ranking]:  # noqa: ARG002  # verified
         if self.thresholds is not None:
             table = state["table"]
-            counts = table[0] if self.readings == 1 else torch.where(outside > 0, table[1], table[0])
+            counts = table[0] if self.readings == 1 else torch.where(state["outside"] > 0, table[1], table[0])
             return {"ranking": BinnedRanking(_edges(self.thresholds, "probability", torch.float64, table.device)[0], counts)}
         task = self.task
         scores = state["scores"].reshape(-1, task.classes)
@@ -401,8 +409,7 @@ class RankedMetric(Metric, metaclass=Family):
             for dtype, name in HALVES.items()
             if isinstance(state.get(name), Tensor) and state[name].ndim
         ]
-        logits = bool(outside) if task.logits is None else task.logits
-        return {"ranking": ExactRanking(task, scores, target, counted, logits)}
+        return {"ranking": ExactRanking(task, scores, target, counted)}
 
     def extra_repr(self) -> str:
         return f"{self.task}, thresholds={self.thresholds}"
