@@ -102,12 +102,12 @@ class RowPoints(Points):
     def steps(self) -> Points:
         if self.scores.element_size() <= 4:
             whole = (self.keys >> 1).to(INTEGERS[self.scores.element_size()])
-            values, positive = scores_of(whole, self.scores.dtype), (self.keys & 1).long()
+            values, positive = scores_of(whole, self.scores.dtype), self.keys & 1
         else:
             free = check.reads_values(self.scores.device)
             order = torch.from_numpy(self.scores.numpy().argsort()) if free else self.scores.argsort()
             values, positive = self.scores[order], self.positive[order].long()
-        return points_of(values, positive, 1 - positive)
+        return points_of(values, positive)
 
     @derived
     def wins(self) -> Tensor:
@@ -124,22 +124,27 @@ class RowPoints(Points):
         return wide(2 * pairs - tied.sum()) / 2
 
 
-def points_of(values: Tensor, positive: Tensor, negative: Tensor) -> Points:
-    """Of ascending values with the counts of each; values that are equal are one threshold."""
+def points_of(values: Tensor, positive: Tensor, samples: Tensor | None = None) -> Points:
+    """Of ascending values, each of so many ``samples`` (None: one), of which some are positive; values that are equal are one
+    threshold."""
     if not values.numel():
         nothing = wide(values)
         return Points(nothing, nothing, nothing, nothing.sum(), nothing.sum(), exact=True)
     first = torch.ones_like(values, dtype=torch.bool)
     torch.ne(values[1:], values[:-1], out=first[1:])
     starts = first.nonzero().squeeze(1)
-    ends = torch.cat([starts[1:], starts.new_tensor([values.shape[0]])]) - 1
-    counts = []
-    for count in (positive, negative):
-        total = count.cumsum(0)[ends]  # up to the last of a value
-        below = torch.cat([total.new_zeros(1), total[:-1]])
-        counts.append((wide(total[-1] - below), wide(total[-1])))
-    (tp, positives), (fp, negatives) = counts
-    return Points(wide(values[starts]), tp, fp, positives, negatives, exact=True)
+
+    def reaching(counts: Tensor) -> tuple[Tensor, Tensor]:
+        """How many reach each threshold, and how many there are."""
+        upto = counts.cumsum(0)
+        return wide(upto[-1] - upto[starts] + counts[starts]), wide(upto[-1])
+
+    tp, positives = reaching(positive)
+    if samples is None:
+        every, total = wide(values.shape[0] - starts), values.shape[0] + 0 * positives
+    else:
+        every, total = reaching(samples)
+    return Points(wide(values[starts]), tp, every - tp, positives, total - positives, exact=True)
 
 
 # --- the order of scores -----------------------------------------------------------------------------------------------------

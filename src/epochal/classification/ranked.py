@@ -189,9 +189,10 @@ class ExactRanking(Ranking):
         values = torch.cat([wide(scores), *(wide(of) for of, _ in counted)])
         both = [torch.stack([~positive, positive]).long(), *(counts for _, counts in counted)]
         negative, positive = torch.cat(both, 1).unbind()
-        found = (negative + positive > 0).nonzero().squeeze(1)
+        samples = negative + positive
+        found = samples.nonzero().squeeze(1)
         values, order = values[found].sort()
-        points = points_of(values, positive[found][order], negative[found][order])
+        points = points_of(values, positive[found][order], samples[found][order])
         points.thresholds = self.scale(points.thresholds)
         return points
 
