@@ -1,5 +1,6 @@
 from . import aggregation as aggregation
 from . import classification as classification
+from . import clustering as clustering
 from . import functional as functional
 from . import regression as regression
 from . import testing as testing

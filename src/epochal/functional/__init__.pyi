@@ -1,4 +1,5 @@
 from . import classification as classification
+from . import clustering as clustering
 from . import pairwise as pairwise
 from . import regression as regression
 from .classification import (
@@ -179,6 +180,15 @@ from .classification import (
 from .classification import (
     stat_scores as stat_scores,
 )
+from .clustering import adjusted_mutual_info_score as adjusted_mutual_info_score
+from .clustering import adjusted_rand_score as adjusted_rand_score
+from .clustering import completeness_score as completeness_score
+from .clustering import fowlkes_mallows_index as fowlkes_mallows_index
+from .clustering import homogeneity_score as homogeneity_score
+from .clustering import mutual_info_score as mutual_info_score
+from .clustering import normalized_mutual_info_score as normalized_mutual_info_score
+from .clustering import rand_score as rand_score
+from .clustering import v_measure_score as v_measure_score
 from .pairwise import pairwise_cosine_similarity as pairwise_cosine_similarity
 from .pairwise import pairwise_euclidean_distance as pairwise_euclidean_distance
 from .pairwise import pairwise_linear_similarity as pairwise_linear_similarity

@@ -1,0 +1,9 @@
+from .information import AdjustedMutualInfoScore as AdjustedMutualInfoScore
+from .information import CompletenessScore as CompletenessScore
+from .information import HomogeneityScore as HomogeneityScore
+from .information import MutualInfoScore as MutualInfoScore
+from .information import NormalizedMutualInfoScore as NormalizedMutualInfoScore
+from .information import VMeasureScore as VMeasureScore
+from .pairs import AdjustedRandScore as AdjustedRandScore
+from .pairs import FowlkesMallowsIndex as FowlkesMallowsIndex
+from .pairs import RandScore as RandScore
