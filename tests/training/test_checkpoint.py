@@ -324,7 +324,7 @@ def test_strictness(tmp_path):
         Lenient.load_from_checkpoint(tmp_path / "a.ckpt", strict=True)
 
 
-def test_lightnings_own_files_load(tmp_path):
+def test_weights_come_from_lightning_and_go_back(tmp_path):
     lightning = pytest.importorskip("lightning.pytorch")
 
     class Theirs(lightning.LightningModule):
@@ -351,6 +351,11 @@ def test_lightnings_own_files_load(tmp_path):
     again = Model.load_from_checkpoint(tmp_path / "theirs.ckpt")
     assert again.lr == 0.25
     assert torch.equal(again.layer.weight, module.layer.weight)
+    here = trainer()
+    here.fit(again, loader(16, 8))
+    here.save_checkpoint(tmp_path / "ours.ckpt")
+    back = Theirs.load_from_checkpoint(tmp_path / "ours.ckpt", weights_only=True, lr=0.25)
+    assert torch.equal(back.layer.weight, again.layer.weight)
     with pytest.raises(ValueError, match="not of this trainer"):
         trainer().fit(Model(), loader(), ckpt_path=tmp_path / "theirs.ckpt")
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 SCHEMA = "epochal_schema"
+LAYOUT = {"pytorch-lightning_version": "2.0.0"}  # whose keys these are; Lightning loads weights from no file that does not say
 
 
 # --- writing -------------------------------------------------------------------------------------------------------------
@@ -42,6 +43,7 @@ def of_run(trainer: Trainer, weights_only: bool = False) -> dict[str, Any]:
         weights = storage.plain_weights(module.state_dict())
     content: dict[str, Any] = {
         SCHEMA: VERSION,
+        **LAYOUT,
         "epoch": trainer.current_epoch,
         "global_step": trainer.global_step,
         "state_dict": weights,
