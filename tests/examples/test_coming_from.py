@@ -17,6 +17,7 @@ import epochal.training as pl
 from tests.examples.test_documents import ROOT, blocks
 
 PAGE = "docs/coming-from-lightning.md"
+METRICS = "docs/coming-from-torchmetrics.md"
 QUIET = {
     "logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False,
     "accelerator": "cpu",
@@ -41,6 +42,15 @@ def test_its_code_runs_here_and_after_going_back(tmp_path):
     f1 = [float(re.findall(r"F1 (\S+)", printed)[-1]) for printed in (here, run(there, tmp_path))]
     assert 0 < f1[0] < 1
     assert f1[0] == pytest.approx(f1[1], abs=1e-6)
+
+
+def test_the_code_on_metrics_prints_what_torchmetrics_prints(tmp_path):
+    code = "".join(blocks(METRICS))
+    theirs = code.replace("import epochal as torchmetrics", "import torchmetrics").replace("from epochal.", "from torchmetrics.")
+    assert "epochal" not in re.sub("#.*", "", theirs)
+    here, there = (re.findall(r"\d+\.\d+", run(part, tmp_path)) for part in (code, theirs))
+    assert len(here) == 8
+    assert [float(value) for value in here] == pytest.approx([float(value) for value in there], abs=1e-4)
 
 
 # --- what is not there -------------------------------------------------------------------------------------------------------
@@ -84,8 +94,9 @@ def test_nothing_is_named_that_is_there():
     assert NAMED & there == set()
 
 
-def test_what_the_page_points_to_exists():
-    text = (ROOT / PAGE).read_text()
+@pytest.mark.parametrize("page", [PAGE, METRICS])
+def test_what_a_page_points_to_exists(page):
+    text = (ROOT / page).read_text()
     for path in re.findall(r"`(tests/[\w./]+)`", text):
         assert (ROOT / path).exists(), path
     for target in re.findall(r"\]\(([\w-]+\.md)", text):
