@@ -15,6 +15,7 @@ import pytest
 
 import epochal.training as pl
 from tests.examples.test_documents import ROOT, blocks
+from tests.training.toys import Model, loader, trainer
 
 PAGE = "docs/coming-from-lightning.md"
 METRICS = "docs/coming-from-torchmetrics.md"
@@ -51,6 +52,25 @@ def test_the_code_on_metrics_prints_what_torchmetrics_prints(tmp_path):
     here, there = (re.findall(r"\d+\.\d+", run(part, tmp_path)) for part in (code, theirs))
     assert len(here) == 8
     assert [float(value) for value in here] == pytest.approx([float(value) for value in there], abs=1e-4)
+
+
+def test_a_callback_derived_from_lightnings_runs():
+    seen = []
+
+    class Watches(lightning.pytorch.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            self.log("more", 2.0)
+            seen.append((trainer.current_epoch, float(trainer.callback_metrics["loss"])))
+
+    class Logs(Model):
+        def training_step(self, batch, batch_idx):
+            self.log("loss", 0.5)
+            return super().training_step(batch, batch_idx)
+
+    ours = trainer(callbacks=Watches(), max_epochs=2)
+    ours.fit(Logs(), loader())
+    assert seen == [(0, 0.5), (1, 0.5)]
+    assert ours.callback_metrics["more"] == 2.0
 
 
 # --- what is not there -------------------------------------------------------------------------------------------------------
