@@ -311,3 +311,35 @@ def test_hooks_that_nothing_calls_any_more_are_named():
 
     with pytest.raises(ValueError, match="training_step: it takes hiddens"):
         trainer().fit(Truncated(), loader())
+
+
+def test_a_clip_gradients_of_the_modules_own_is_called():
+    class Clips(Model):
+        def __init__(self):
+            super().__init__()
+            self.clipped = []
+
+        def clip_gradients(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None):
+            self.clipped.append(gradient_clip_val)
+            super().clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    module = Clips()
+    trainer(gradient_clip_val=0.5).fit(module, loader(20, 8))
+    assert module.clipped == [0.5] * 3
+
+
+def test_an_optimizer_step_of_the_modules_own_logs_before_and_after_the_step():
+    class Steps(Model):
+        def training_step(self, batch, batch_idx):
+            self.log("in_it", 1.0)
+            return super().training_step(batch, batch_idx)
+
+        def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None):
+            self.log("before", 1.0)
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+            self.log("after", 1.0)
+
+    run = trainer()
+    run.fit(Steps(), loader(20, 8))
+    hooks = {name: hook for (hook, _), scope in run.logbook.scopes.items() for name in scope.entries}
+    assert hooks == {"before": "optimizer_step", "in_it": "training_step", "after": "optimizer_step"}

@@ -152,6 +152,7 @@ class Fit:
             book.scope = scope
             position.within = "step"
             outputs = step(batch, batch_idx)
+            book.scope = None
             stepped = accumulate == 1 or self.steps.stepping(batch_idx)
             if trainer.has_schedulers:
                 self.schedules.after_batch(batch_idx, stepped, is_last)

@@ -53,11 +53,28 @@ class Steps:
         self.step_end = hook("training_step_end", "train", callbacks=False)
         old: Any = getattr(module, "training_step_end", None)
         self.step_end.calls = [keeping(old)] if old is not None else []
-        owned = [name for name in OWN if self.trainer.profiler is not None or overridden(module, name, LightningModule)]
-        self.own = {name: self._measured(indexed(getattr(module, name), now=OWN[name]), name) for name in owned}
+        owned = [name for name in OWN if self.trainer.profiler is not None or self._is_own(name)]
+        self.own = {n: self._scoped(self._measured(indexed(getattr(module, n), now=OWN[n]), n), n) for n in owned}
         if overridden(module, "on_before_optimizer_step", LightningModule):
             ours = indexed(module.on_before_optimizer_step)
             self.on_before_step.calls[-1] = lambda optimizer: ours(self.turn, optimizer)
+
+    def _is_own(self, name: str) -> bool:
+        """Whether the module has replaced a part of the step, or what that part calls."""
+        inner = name == "configure_gradient_clipping" and overridden(self.module, "clip_gradients", LightningModule)
+        return inner or overridden(self.module, name, LightningModule)
+
+    def _scoped(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
+        """A part of the step that logs under its own name."""
+        book, scope = self.book, self.trainer.listeners.hook(name, "train", callbacks=False, module=False).scope
+
+        def within(*args: Any) -> Any:
+            before, book.scope = book.scope, scope
+            result = call(*args)
+            book.scope = before
+            return result
+
+        return within
 
     def _measured(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
         return timed(self.trainer.profiler, f"[LightningModule]{type(self.module).__name__}", call, name)
@@ -156,9 +173,11 @@ class Steps:
 
         def closure() -> Any:
             nonlocal outputs, loss
+            scope = self.book.scope  # of an optimizer_step of the module's own, which goes on
             outputs, loss = self._forward_and_backward(optimizer, batch, batch_idx)
             if loss is not None and optimizer is not None and stepping:
                 self._before_step(optimizer)
+            self.book.scope = scope
             return loss
 
         if optimizer is None or not stepping:
