@@ -12,6 +12,7 @@ import torch
 import epochal
 from epochal import MeanMetric, check
 from epochal.classification import BinaryAccuracy
+from epochal.compare import tensors
 from epochal.results import mapped
 from epochal.testing import difference
 from epochal.wrappers import BootStrapper, MinMaxMetric
@@ -56,7 +57,7 @@ def agrees(make, batches, strategy="poisson"):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a replicate may have no data
         expected = by_loop(make, batches, strategy)
-        if isinstance(expected[0], torch.Tensor) and len({value.shape for value in expected}) > 1:
+        if len({tuple(part.shape for part in tensors(value)) for value in expected}) > 1:
             refused(boot.compute, ValueError, "BootStrapper", ("shapes",))
             return
         raw = boot.compute()["raw"]
