@@ -599,7 +599,11 @@ class Metric(Operators, nn.Module):
         return bool((self.sync_on_compute or on_step) and not self._held and available() and not dist.is_alone())
 
     def _refuse(self) -> NoReturn:
-        """What is added to a merged state would be lost with it."""
+        """What is added to a merged state, or in a replica, would be lost with it."""
+        if "_is_replica" in self.__dict__:
+            fix = "Return what the metric needs, and update it in training_step_end, which gets what all devices returned."
+            came = "an update came in a replica of nn.DataParallel (strategy dp)"
+            raise RuntimeError(check.message(self, came, "replicas are thrown away after each step", fix))
         raise RuntimeError(check.message(self, "an update came", "the state is merged over processes", "Call unsync() first."))
 
     def sync(
@@ -743,6 +747,12 @@ class Metric(Operators, nn.Module):
         else:
             self._adopt({name: self.placed(name, field) for name, field in state.items()})
         return self
+
+    def _replicate_for_data_parallel(self) -> Self:
+        """What ``nn.DataParallel`` makes for each device at each step: it may be read, and takes no data."""
+        replica: Self = super()._replicate_for_data_parallel()  # type: ignore[no-untyped-call]  # so it is in torch
+        replica._held = True
+        return replica
 
     def clone(self) -> Self:
         """An independent copy, state included."""

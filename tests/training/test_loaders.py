@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset
@@ -34,6 +36,8 @@ class Sees(Model):
 
 
 def plain(batch):
+    if isinstance(batch, int):
+        return batch
     if isinstance(batch, dict):
         return {name: plain(part) for name, part in batch.items()}
     return [plain(part) for part in batch] if isinstance(batch, list | tuple) else batch if batch is None else batch.tolist()
@@ -180,6 +184,56 @@ def test_validation_more_rarely_than_an_epoch_counts_over_epochs():
     module = Sees()
     trainer(val_check_interval=2, check_val_every_n_epoch=None, max_epochs=2).fit(module, numbers(6), numbers(2))
     assert len(module.validated) == 3
+
+
+@pytest.mark.parametrize("at_once", ["00:00:00:00", timedelta(0), {"seconds": 0}])
+def test_validation_by_the_clock_comes_after_a_batch(at_once):
+    module = Sees()
+    trainer(val_check_interval=at_once).fit(module, numbers(6), numbers(2))
+    assert len(module.validated) == 3
+    module = Sees()
+    trainer(val_check_interval=at_once, check_val_every_n_epoch=2, max_epochs=2).fit(module, numbers(6), numbers(2))
+    assert len(module.validated) == 3  # of the second epoch
+    for every in (1, None):
+        module = Sees()
+        trainer(val_check_interval="01:00:00:00", check_val_every_n_epoch=every, max_epochs=2).fit(module, numbers(6), numbers(2))
+        assert module.validated == []
+
+
+def test_the_clock_of_validation_starts_anew_after_each(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("epochal.training.fit.time.monotonic", lambda: now)
+
+    class Ticks(Sees):
+        def training_step(self, batch, batch_idx):
+            nonlocal now
+            now += 10
+            return super().training_step(batch, batch_idx)
+
+        def validation_step(self, batch, batch_idx):
+            nonlocal now
+            now += 100
+            super().validation_step(len(self.trained), batch_idx)
+
+    module = Ticks()
+    trainer(val_check_interval={"seconds": 25}, max_epochs=2).fit(module, numbers(14), numbers(2))
+    assert [done for done, _ in module.validated] == [3, 6, 9, 12]
+
+
+def test_an_interval_is_a_count_a_fraction_or_a_time():
+    with pytest.raises(ValueError, match=r"Trainer: val_check_interval is '10 minutes', .*DD:HH:MM:SS"):
+        trainer(val_check_interval="10 minutes")
+
+
+def clocks(rank, size):
+    with rank_environment(rank, size):
+        module = Sees()
+        ddp_trainer(size, val_check_interval=timedelta(seconds=0 if rank else 3600)).fit(module, numbers(12), numbers(4))
+        return len(module.validated)
+
+
+def test_the_first_clock_decides_for_all(pair):
+    assert pair.run(clocks) == [3, 3]
 
 
 def test_a_datamodule_has_the_whole_life_of_a_run():

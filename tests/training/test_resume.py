@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Weighte
 
 from epochal.aggregation import MaxMetric, MeanMetric
 from epochal.classification import MulticlassAccuracy, MulticlassF1Score
+from epochal.training import CombinedLoader
 from epochal.training.callbacks import Callback, ModelCheckpoint
 from tests.training.toys import CLASSES, Model, Rows, dataset, ddp_trainer, loader, rank_environment, trainer
 
@@ -175,6 +178,47 @@ def test_saved_in_any_hook(hook, persistent, tmp_path):
 def test_with_validation_in_mid_epoch(batch, tmp_path):
     saver = SavesAt(tmp_path / "a.ckpt", batch=batch)
     goes_on(Rich, lambda: loader(53, 8, shuffle=True), tmp_path / "a.ckpt", saver, val_check_interval=2)
+
+
+@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_validation_start", "on_validation_batch_end", "on_validation_end"])
+def test_with_validation_by_the_clock(hook, tmp_path):
+    """One that had begun comes again, though the clock starts anew."""
+    saver = SavesAt(tmp_path / "a.ckpt", hook)
+    goes_on(Rich, lambda: loader(53, 8, shuffle=True), tmp_path / "a.ckpt", saver, val_check_interval=timedelta(0))
+
+
+def test_the_sanity_check_is_that_of_the_first_start(tmp_path):
+    ran = []
+
+    class Checks(Rich):
+        def on_validation_start(self):
+            ran.append(self.trainer.sanity_checking)
+
+    saver = SavesAt(tmp_path / "a.ckpt")
+    goes_on(Checks, lambda: loader(53, 8, shuffle=True), tmp_path / "a.ckpt", saver, num_sanity_val_steps=2)
+    assert ran == [True, *[False] * 3, *[False] * 2]
+
+
+class Pairs(Rich):
+    """One batch of those of two loaders, of which one may have ended."""
+
+    def on_before_batch_transfer(self, batch, dataloader_idx):
+        if self.trainer.stage != "train":
+            return batch
+        return [torch.cat(fields) for fields in zip(*(part for part in batch.values() if part is not None), strict=True)]
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("mode", ["min_size", "max_size", "max_size_cycle"])
+def test_several_loaders_side_by_side(mode, batch, shuffle, tmp_path):
+    """The shorter one has ended, or begun again, before batch 4."""
+
+    def make():
+        loaders = {"a": loader(53, 8, shuffle=shuffle), "b": loader(21 if mode != "min_size" else 45, 8, seed=1, shuffle=shuffle)}
+        return CombinedLoader(loaders, mode)
+
+    goes_on(Pairs, make, tmp_path / "a.ckpt", SavesAt(tmp_path / "a.ckpt", batch=batch))
 
 
 @pytest.mark.parametrize("batch", [0, 1, 2, 5, 6])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,6 +43,7 @@ class Facts:
     signals: Signals
     loop: Fit | None
     check_val_every_n_epoch: int | None
+    validate_after: timedelta | None
     _wrapped: Any
 
     @property
@@ -233,7 +235,9 @@ class Facts:
     def validates_once_an_epoch(self) -> bool:
         """Whether an epoch's end comes after its one validation, or there is none."""
         fit = self.loop
-        return fit is None or fit.validation is None or (self.check_val_every_n_epoch == 1 and fit.validate_every >= fit.limit)
+        if fit is None or fit.validation is None:
+            return True
+        return self.validate_after is None and self.check_val_every_n_epoch == 1 and fit.validate_every >= fit.limit
 
     @property
     def awaits_validation(self) -> bool:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 import warnings
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -72,6 +74,8 @@ class Fit:
     def _validation_interval(self) -> float:
         """After how many training batches validation runs."""
         every, total = self.trainer.val_check_interval, self.limit
+        if not (every is None or isinstance(every, int | float)):
+            return math.inf  # the clock decides
         if every is None or (isinstance(every, float) and every == 1.0):
             return total
         if isinstance(every, float):
@@ -95,6 +99,7 @@ class Fit:
         self.load()
         if not checks:
             self.load_validation()
+        self.validated_at, self.overdue = time.monotonic(), False
         self.on_train_start()
         trainer.share_stop()
         trainer.resumption.begin()
@@ -184,6 +189,7 @@ class Fit:
         self.trainer.resumption.take_up_epoch()
         self.trainer.is_last_batch = is_last
         if resumed.within == "validation":
+            self.overdue = True  # it was, if it is the time that decides
             self.validate_batch(first - 1, is_last, stepped=True)
         elif resumed.within in ("end", "part"):
             self.end_batch(first - 1, is_last, resumed.within == "end")
@@ -197,6 +203,7 @@ class Fit:
     def end_batch(self, batch_idx: int, is_last: bool, stepped: bool) -> None:
         """After the hooks of a batch: its rows, and a validation that is due."""
         trainer, book, every = self.trainer, self.book, self.trainer.log_every_n_steps
+        self.overdue = trainer.validate_after is not None and self._since_validation() >= trainer.validate_after
         if self.among_ranks:
             self.agree()
         if stepped:
@@ -221,8 +228,8 @@ class Fit:
             self.after_validation()
 
     def agree(self) -> None:
-        """After a batch among several processes: whether one is to stop, and the step values that are merged (``sync_dist``)."""
-        (merges,) = self.trainer.share_facts(bool(self.book.unmerged))
+        """After a batch among several processes: whether one is to stop or time is up, and what ``sync_dist`` merges."""
+        merges, self.overdue = self.trainer.share_facts(bool(self.book.unmerged), self.overdue)
         if merges:
             self.book.merge_steps()
 
@@ -255,6 +262,7 @@ class Fit:
         self.validated = True
         assert self.validation is not None
         self.validation.run(self.trainer.val_limits)
+        self.validated_at = time.monotonic()
         self.trainer.stage = "train"
         self.book.parking.begin_steps()
         self.trainer.share_stop()
@@ -275,11 +283,16 @@ class Fit:
         every, epoch = self.trainer.reload_dataloaders_every_n_epochs, self.trainer.current_epoch
         return bool(every) and epoch > 0 and epoch % every == 0
 
+    def _since_validation(self) -> timedelta:
+        return timedelta(seconds=time.monotonic() - self.validated_at)
+
     def _validation_due(self, batch_idx: int, is_last: bool) -> bool:
         trainer = self.trainer
         if self.validation is None:
             return False
         per_epoch = trainer.check_val_every_n_epoch
+        if trainer.validate_after is not None:
+            return self.overdue and not (per_epoch and (trainer.current_epoch + 1) % per_epoch)
         if per_epoch is None:
             return (self.total_batches_done(batch_idx)) % self.validate_every == 0
         if (trainer.current_epoch + 1) % per_epoch:

@@ -24,6 +24,18 @@ if TYPE_CHECKING:
 STATE_OF_RUN = ("_trainer", "_logbook", "_warned")  # of one run, never copied with the module
 
 
+class OfReplica:
+    """The logbook of a module's replica: each would log its part of the batch as if it were all."""
+
+    def record(self, name: str, *_: Any) -> None:
+        fix = "Return what is to be logged, and log it in training_step_end, which gets what all devices returned."
+        came = "it was called in a replica of nn.DataParallel (strategy dp)"
+        raise RuntimeError(check.message(f"self.log({name!r})", came, "replicas know a part of the batch", fix))
+
+    def record_all(self, dictionary: Mapping[str, Any], *_: Any) -> None:
+        self.record(next(iter(dictionary), ""))
+
+
 class DataHooks:
     """The hooks that prepare and hand out data; shared by modules and datamodules."""
 
@@ -87,6 +99,12 @@ class LightningModule(Logging, DataHooks, HyperParameters, Exports):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, **dict.fromkeys(STATE_OF_RUN)}
+
+    def _replicate_for_data_parallel(self) -> Self:
+        """What strategy "dp" makes for each device at each step."""
+        replica: Self = super()._replicate_for_data_parallel()  # type: ignore[no-untyped-call]  # so it is in torch
+        replica.__dict__["_logbook"] = OfReplica()
+        return replica
 
     # --- the steps -------------------------------------------------------------------------------------------------------
 

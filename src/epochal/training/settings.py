@@ -47,7 +47,7 @@ def refuse_out_of_range(flags: Mapping[str, Any]) -> None:
         if flags[name] is not None:
             check.whole("Trainer", name, flags[name], least)
     for name in LIMITS:
-        if flags[name] is not None:
+        if flags[name] is not None and not (name == "val_check_interval" and is_duration(flags[name])):
             data.check_limit(name, flags[name])
     if flags["val_check_interval"] == 0:
         check.fail("Trainer", "val_check_interval is 0", "a number of batches or a fraction in (0, 1] is needed")
@@ -88,6 +88,11 @@ def refuse_unknown_hardware(strategy: Any, accelerator: Any, precision: Any) -> 
         if isinstance(value, str) and value not in names:
             fix = check.closest(value, names)
             check.fail("Trainer", f"{flag} is {value!r}", f"Fabric knows {', '.join(sorted(names))}", fix)
+
+
+def is_duration(value: Any) -> bool:
+    """Whether a flag that may count is a time instead."""
+    return isinstance(value, str | timedelta | Mapping)
 
 
 def duration_of(flag: str, duration: Any, who: str = "Trainer") -> timedelta | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning_fabric.strategies.dp import DataParallelStrategy
 from torch import Tensor
 
 from epochal import check, dist
@@ -152,7 +153,7 @@ class Steps:
         outputs = self.training_step(batch, batch_idx, 0)
         if self.step_end:
             outputs = self.step_end(outputs)
-        loss = outputs if type(outputs) is Tensor and outputs.requires_grad else self.loss_of(outputs)
+        loss = outputs if type(outputs) is Tensor and outputs.requires_grad and not outputs.ndim else self.loss_of(outputs)
         if loss is None:
             return None
         optimizer = self.optimizer
@@ -294,6 +295,10 @@ class Steps:
             check.fail(
                 "training_step", "the loss has no graph", "it is needed for backward", "Was it detached, or made by .item()?"
             )
+        if loss.numel() != 1:
+            if isinstance(self.trainer.strategy, DataParallelStrategy):  # one of each device
+                return loss.mean()
+            check.fail("training_step", f"the loss is of shape {tuple(loss.shape)}", "one number is needed", "Return loss.mean().")
         return loss
 
     def _refuse_anomaly(self, loss: Tensor, batch_idx: int) -> None:
