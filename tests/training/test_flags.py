@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 from torch import nn
 
 import epochal.training as pl
+from epochal import MetricCollection
+from epochal.classification import MulticlassAccuracy, MulticlassF1Score
 from epochal.training.settings import NOT_HERE, duration_of
 from tests.training.toys import CLASSES, Model, ddp_trainer, loader, rank_environment, trainer
 
@@ -351,3 +354,87 @@ def test_no_optimizer_runs_and_warns():
     with pytest.warns(UserWarning, match="configure_optimizers: it returned no optimizer"):
         trainer().fit(module, loader())
     assert torch.equal(before, module.layer.weight)
+
+
+# --- nn.DataParallel, which is made for GPUs: its replicas without them -------------------------------------------------------
+
+
+class Parallel(Model):
+    """Metrics of old, where they belong under strategy dp; ``where`` is the wrong place that it is asked for."""
+
+    def __init__(self, where=""):
+        super().__init__(lr=0.1)
+        self.where, self.accuracy, self.scores = where, MulticlassAccuracy(CLASSES), MetricCollection([MulticlassF1Score(CLASSES)])
+
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        p = self.layer(x)
+        if self.where:
+            p = torch.nn.functional.one_hot(y, CLASSES).float()
+        if self.where == "log":
+            self.log("x", 1.0)
+        elif self.where == "log_dict":
+            self.log_dict({"x": 1.0})
+        elif self.where:
+            getattr(self, self.where)(p, y)
+        return {"p": p, "y": y, "losses": torch.nn.functional.cross_entropy(p, y, reduction="none")}
+
+    def training_step_end(self, out):
+        self.accuracy.update(out["p"], out["y"])
+        self.scores(out["p"], out["y"])
+        self.log("accuracy", self.accuracy, on_step=False, on_epoch=True)
+        self.log_dict(self.scores, on_step=False, on_epoch=True)
+        return out["losses"].mean()
+
+
+PLACES = ["accuracy", "scores", "log", "log_dict"]
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_a_replica_takes_no_data_and_points_to_the_hook_behind_the_step(where):
+    module = Parallel(where)
+    trainer().fit(Parallel(), loader(8, 8))  # in one process nothing is replicated
+    module.layer = nn.Identity()  # replicas of parameters need GPUs
+    replicas = nn.parallel.replicate(module, [0, 1])
+    for replica in replicas:
+        with pytest.raises(RuntimeError, match=r"in a replica of nn.DataParallel \(strategy dp\).* training_step_end"):
+            replica.training_step([torch.zeros(2, 4), torch.tensor([0, 1])], 0)
+        assert replica.where == where
+    assert module.accuracy.update_count == module.scores["MulticlassF1Score"].update_count == 0
+    module.accuracy.update(torch.eye(3), torch.arange(3))
+    assert module.accuracy.compute() == 1
+    assert nn.parallel.replicate(module, [0])[0].accuracy.compute() == 1  # it may be read
+
+
+def test_the_losses_of_several_devices_are_averaged(monkeypatch):
+    class Losses(Model):
+        def training_step(self, batch, batch_idx):
+            x, y = batch
+            return torch.stack([nn.functional.cross_entropy(self.layer(x[i::2]), y[i::2]) for i in (0, 1)])
+
+    with pytest.raises(ValueError, match=r"training_step: the loss is of shape \(2,\), .* Return loss.mean\(\)"):
+        trainer().fit(Losses(lr=0.1), loader(16, 8))
+    monkeypatch.setattr("epochal.training.steps.DataParallelStrategy", SingleDeviceStrategy)  # what dp gathers, without GPUs
+    gathered, whole = Losses(lr=0.1), Model(lr=0.1)
+    trainer().fit(gathered, loader(16, 8))
+    trainer().fit(whole, loader(16, 8))
+    torch.testing.assert_close(gathered.layer.weight, whole.layer.weight)
+
+
+@gpus
+@pytest.mark.parametrize("where", PLACES)
+def test_an_update_in_the_step_raises_under_dp(where):
+    run = pl.Trainer(accelerator="gpu", devices=2, strategy="dp", max_epochs=1, logger=False, enable_progress_bar=False)
+    with pytest.raises(RuntimeError, match="training_step_end"):
+        run.fit(Parallel(where), loader(16, 8))
+
+
+@gpus
+def test_metrics_behind_the_step_see_all_devices_under_dp():
+    run = pl.Trainer(accelerator="gpu", devices=2, strategy="dp", max_epochs=2, logger=False, enable_progress_bar=False)
+    one, many, alone = Parallel(), Parallel(), trainer(max_epochs=2)
+    run.fit(many, loader(48, 8))
+    alone.fit(one, loader(48, 8))
+    torch.testing.assert_close(many.layer.weight.cpu(), one.layer.weight)
+    for key in ("accuracy", "MulticlassF1Score"):
+        assert float(run.callback_metrics[key]) == pytest.approx(float(alone.callback_metrics[key]))
