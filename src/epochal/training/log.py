@@ -143,6 +143,18 @@ class Borrowed(Logging):
         return type(self), (None, self._owner)
 
 
+class OfReplica:
+    """The logbook of a module's replica: each would log its part of the batch as if it were all."""
+
+    def record(self, name: str, *_: Any) -> None:
+        fix = "Return what is to be logged, and log it in training_step_end, which gets what all devices returned."
+        came = "it was called in a replica of nn.DataParallel (strategy dp)"
+        raise RuntimeError(check.message(f"self.log({name!r})", came, "replicas know a part of the batch", fix))
+
+    def record_all(self, dictionary: Mapping[str, Any], *_: Any) -> None:
+        self.record(next(iter(dictionary), ""))
+
+
 VERBS = ("log", "log_dict")
 
 

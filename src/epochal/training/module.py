@@ -15,25 +15,13 @@ from epochal import check
 from epochal.training import storage
 from epochal.training.exports import Exports
 from epochal.training.hyperparameters import HyperParameters
-from epochal.training.log import Logging, lend
+from epochal.training.log import Logging, OfReplica, lend
 
 if TYPE_CHECKING:
     from epochal.training.logbook import Book
     from epochal.training.trainer import Trainer
 
 STATE_OF_RUN = ("_trainer", "_logbook", "_warned")  # of one run, never copied with the module
-
-
-class OfReplica:
-    """The logbook of a module's replica: each would log its part of the batch as if it were all."""
-
-    def record(self, name: str, *_: Any) -> None:
-        fix = "Return what is to be logged, and log it in training_step_end, which gets what all devices returned."
-        came = "it was called in a replica of nn.DataParallel (strategy dp)"
-        raise RuntimeError(check.message(f"self.log({name!r})", came, "replicas know a part of the batch", fix))
-
-    def record_all(self, dictionary: Mapping[str, Any], *_: Any) -> None:
-        self.record(next(iter(dictionary), ""))
 
 
 class DataHooks:
