@@ -2,7 +2,9 @@ from . import aggregation as aggregation
 from . import classification as classification
 from . import clustering as clustering
 from . import functional as functional
+from . import nominal as nominal
 from . import regression as regression
+from . import segmentation as segmentation
 from . import testing as testing
 from . import training as training
 from . import wrappers as wrappers
@@ -67,6 +69,7 @@ from .metric import held as held
 from .metric import leaves as leaves
 from .metric import metric_of as metric_of
 from .metric import synced as synced
+from .nominal.association import CramersV as CramersV
 from .regression.errors import MeanAbsoluteError as MeanAbsoluteError
 from .regression.errors import MeanSquaredError as MeanSquaredError
 from .regression.joint import PearsonCorrCoef as PearsonCorrCoef

@@ -1,7 +1,9 @@
 from . import classification as classification
 from . import clustering as clustering
+from . import nominal as nominal
 from . import pairwise as pairwise
 from . import regression as regression
+from . import segmentation as segmentation
 from .classification import (
     accuracy as accuracy,
 )
@@ -189,6 +191,8 @@ from .clustering import mutual_info_score as mutual_info_score
 from .clustering import normalized_mutual_info_score as normalized_mutual_info_score
 from .clustering import rand_score as rand_score
 from .clustering import v_measure_score as v_measure_score
+from .nominal import cramers_v as cramers_v
+from .nominal import cramers_v_matrix as cramers_v_matrix
 from .pairwise import pairwise_cosine_similarity as pairwise_cosine_similarity
 from .pairwise import pairwise_euclidean_distance as pairwise_euclidean_distance
 from .pairwise import pairwise_linear_similarity as pairwise_linear_similarity
@@ -200,3 +204,5 @@ from .regression import mean_squared_error as mean_squared_error
 from .regression import pearson_corrcoef as pearson_corrcoef
 from .regression import r2_score as r2_score
 from .regression import spearman_corrcoef as spearman_corrcoef
+from .segmentation import dice_score as dice_score
+from .segmentation import mean_iou as mean_iou

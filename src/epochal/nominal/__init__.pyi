@@ -1,0 +1,1 @@
+from .association import CramersV as CramersV
