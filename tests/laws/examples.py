@@ -13,7 +13,21 @@ from tests.laws.data import EXAMPLES, ROOMS, Example, public
 
 __all__ = ["ABSTRACT", "EXAMPLES", "ROOMS", "Example", "public"]
 
-ABSTRACT = {"Metric", "Score", "BinaryScore", "MulticlassScore", "MultilabelScore"}  # exported for those who derive from them
+ABSTRACT = {
+    "Metric",
+    "Score",
+    "BinaryScore",
+    "MulticlassScore",
+    "MultilabelScore",
+    "AreaMetric",
+    "MulticlassArea",
+    "MultilabelArea",
+    "CurveMetric",
+    "MulticlassCurve",
+    "MultilabelCurve",
+    "BinaryRanked",
+    "RankedMetric",
+}  # exported for those who derive from them
 
 for found in pkgutil.iter_modules(tests.laws.rows.__path__, "tests.laws.rows."):
     importlib.import_module(found.name)

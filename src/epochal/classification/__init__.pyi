@@ -35,11 +35,14 @@ from .accuracy import (
     StatScores as StatScores,
 )
 from .areas import AUROC as AUROC
+from .areas import AreaMetric as AreaMetric
 from .areas import AveragePrecision as AveragePrecision
 from .areas import BinaryAUROC as BinaryAUROC
 from .areas import BinaryAveragePrecision as BinaryAveragePrecision
+from .areas import MulticlassArea as MulticlassArea
 from .areas import MulticlassAUROC as MulticlassAUROC
 from .areas import MulticlassAveragePrecision as MulticlassAveragePrecision
+from .areas import MultilabelArea as MultilabelArea
 from .areas import MultilabelAUROC as MultilabelAUROC
 from .areas import MultilabelAveragePrecision as MultilabelAveragePrecision
 from .confusion import (
@@ -90,8 +93,11 @@ from .counts import (
 from .curves import ROC as ROC
 from .curves import BinaryPrecisionRecallCurve as BinaryPrecisionRecallCurve
 from .curves import BinaryROC as BinaryROC
+from .curves import CurveMetric as CurveMetric
+from .curves import MulticlassCurve as MulticlassCurve
 from .curves import MulticlassPrecisionRecallCurve as MulticlassPrecisionRecallCurve
 from .curves import MulticlassROC as MulticlassROC
+from .curves import MultilabelCurve as MultilabelCurve
 from .curves import MultilabelPrecisionRecallCurve as MultilabelPrecisionRecallCurve
 from .curves import MultilabelROC as MultilabelROC
 from .curves import PrecisionRecallCurve as PrecisionRecallCurve
@@ -191,3 +197,5 @@ from .precision import (
 from .precision import (
     Specificity as Specificity,
 )
+from .ranked import BinaryRanked as BinaryRanked
+from .ranked import RankedMetric as RankedMetric
