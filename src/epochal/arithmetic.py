@@ -118,6 +118,9 @@ class CompositionalMetric(Metric, composite=True):
     def compute(self) -> Any:
         return self.evaluated(self._all().compute())
 
+    def peek(self) -> Any:
+        return self.evaluated({id(metric): metric.peek() for metric in self.metrics})
+
     def batch_value(self) -> Any:
         return self.evaluated({id(metric): metric.batch_value() for metric in self.metrics})
 

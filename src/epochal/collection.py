@@ -194,6 +194,10 @@ class MetricCollection(nn.ModuleDict):
         """The values of all data, over all processes, by name."""
         return self._results(self._all().compute())
 
+    def peek(self) -> dict[str, Any]:
+        """The values of the states as they are here, by name; see :meth:`Metric.peek`."""
+        return self._results({id(metric): metric.peek() for metric in self._all().metrics})
+
     def batch_value(self) -> dict[str, Any]:
         """The values of the last batch alone, by name; None for a member that has taken none."""
         return self._results({id(metric): metric.batch_value() for metric in self._all().metrics})

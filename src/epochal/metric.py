@@ -393,6 +393,13 @@ class Metric(Operators, nn.Module):
         """
         return self.computed(Metric.derived)
 
+    def peek(self) -> Any:
+        """The value of the state as it is here: not verified, not merged over processes, not kept; so no wait for a device."""
+        if self._classic:
+            with dist.alone():
+                return self.compute()
+        return self._cast(self.value(**self.derived(self._state())), self._double)
+
     def batch_value(self) -> Any:
         """The value of the last updated batch alone, or None if there is none: what a step logs.
 
@@ -462,7 +469,7 @@ class Metric(Operators, nn.Module):
             state = {name: self.placed(name, field) for name, field in state.items()}
         if self._weighs:
             mine, state = {**mine, WEIGHT: self._updates + self._traced}, {**state, WEIGHT: batch.updates}
-        updates = 0 if is_dynamo_compiling() else self._updates + batch.updates
+        updates = (self._traced if is_dynamo_compiling() else self._updates) + batch.updates
         return Snapshot(self.merge(mine, state), updates, self._double or batch.double, rest=rest)
 
     def _rest(self, batch: Snapshot, takers: Sequence[Metric]) -> Rest | None:
@@ -492,7 +499,7 @@ class Metric(Operators, nn.Module):
         put(self, "_batch", batch)
         put(self, "_shown", shown)
         if is_dynamo_compiling():
-            put(self, "_traced", self._traced + 1)
+            put(self, "_traced", after.updates)
         else:
             put(self, "_updates", after.updates)
 
@@ -510,14 +517,18 @@ class Metric(Operators, nn.Module):
         return place(field, check.CPU if self.compute_on_cpu and self._slots[name].is_list else self._device)
 
     def is_like(self, other: Metric) -> bool:
-        """Whether both, of one statistic, hold the same fields, or both none yet: then :meth:`after` is the same for both."""
+        """Whether both, of one statistic, hold the same fields, or both none yet: then :meth:`after` is the same for both.
+
+        In compiled code, which cannot ask whether a field is as it was declared, only the same fields.
+        """
+        compiling = is_dynamo_compiling()
         for name, slot in self._slots.items():
             mine, its = getattr(self, name), getattr(other, name)
-            if mine is not its and not (slot.is_identity(mine) and other._slots[name].is_identity(its)):
+            if mine is not its and (compiling or not (slot.is_identity(mine) and other._slots[name].is_identity(its))):
                 return False
-        if self._traced is not other._traced and (torch.compiler.is_compiling() or int(self._traced) != int(other._traced)):
+        if self._traced is not other._traced and (compiling or int(self._traced) != int(other._traced)):
             return False
-        return self._double == other._double and self._updates == other._updates
+        return self._double == other._double and (compiling or self._updates == other._updates)
 
     def derived(self, state: State) -> dict[str, Any]:
         """What :meth:`value` reads of a state."""

@@ -53,10 +53,6 @@ class Together:
 
     def update(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         given = self.accepted(kwargs)
-        if torch.compiler.is_compiling():  # the graph's compiler finds what is common by itself
-            for metric in self.metrics:
-                metric.update(*args, **given(metric))
-            return
         steps = [Step(group, args, given(group[0])) for group in self.groups]
         with all_or_none(self.others):
             for metric in self.others:
@@ -66,8 +62,6 @@ class Together:
 
     def forward(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Values:
         given = self.accepted(kwargs)
-        if torch.compiler.is_compiling():
-            return {id(metric): metric.forward(*args, **given(metric)) for metric in self.metrics}
         steps = [Step(group, args, given(group[0])) for group in self.groups]
         values = dict(_values(steps))
         with all_or_none(self.others):
@@ -154,5 +148,5 @@ def _values(steps: Sequence[Step]) -> Iterator[tuple[int, Any]]:
     for step in steps:
         derive = Derivations()
         for metric, _ in step.after:
-            shown = merged.get(metric, step.measured)
+            shown = merged.get(metric, step.measured) if metric.dist_sync_on_step else step.measured
             yield id(metric), metric.read(derive(metric, shown.state), shown.double)

@@ -85,6 +85,9 @@ class Wrapper(Metric, composite=True):
         with synced([self]) if self._syncs() else nullcontext():
             return self._remember(self.result([metric.compute() for metric in self.inner], **self._state()))
 
+    def peek(self) -> Any:
+        return self.result([metric.peek() for metric in self.inner], **self._state())
+
     def batch_value(self) -> Any:
         values = [metric.batch_value() for metric in self.inner] if self.update_called else []
         return self._remember(self.result(values)) if values and not any(value is None for value in values) else None

@@ -80,8 +80,12 @@ class MinMaxMetric(Wrapper, composite=True):
         return value
 
     def _note(self) -> None:
-        with dist.alone():  # of this process: an update waits for nobody
-            seen = list(nested(self.base_metric.compute()))
+        if check.reads_values(self.base_metric.device):
+            with dist.alone():  # of this process: an update waits for nobody
+                value = self.base_metric.compute()
+        else:
+            value = self.base_metric.peek()  # nor for the device
+        seen = list(nested(value))
         if not seen:
             came = f"the value of {type(self.base_metric).__name__} holds no tensor"
             raise TypeError(check.message(self, came, "one is needed"))
@@ -103,4 +107,4 @@ class MinMaxMetric(Wrapper, composite=True):
 
 def extremes(extreme: Any, a: Sequence[Tensor], b: Sequence[Tensor]) -> list[Tensor]:
     """Of two values' tensors, of which one may have none yet."""
-    return [extreme(x, y) for x, y in zip(a, b, strict=True)] if a and b else list(a or b)
+    return [extreme(x, y) for x, y in zip(a, b, strict=True)] if a and b else [x.clone() for x in a or b]
