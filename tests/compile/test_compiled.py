@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 
 import pytest
@@ -20,6 +21,7 @@ from epochal.classification import (
 )
 from epochal.resplit import call
 from epochal.testing import difference
+from epochal.wrappers import Running
 from tests.compile.choice import CHOSEN, FIRSTS, SIZES, steps
 
 
@@ -119,6 +121,49 @@ def test_a_collection(verb):
     equal(metrics.compute(), eager.compute(), "compute")
     equal(metrics.batch_value(), eager.batch_value(), "batch_value")
     assert backend.graphs <= 3  # the plan of who shares what is made in the first
+
+
+@pytest.mark.parametrize("verb", ["forward", "update"])
+def test_members_measure_once(verb):
+    """A shared statistic is counted once in the graph; a state that members hold together is one node of it, too."""
+    graphs = []
+
+    def backend(module, _):
+        graphs.append([str(node.target) for node in module.graph.nodes])
+        return module.forward
+
+    metrics, eager = collection(), collection()
+    for each in (metrics, eager):
+        each.update(*SCORES[0])  # eager: now they hold one state
+    step = torch.compile(getattr(metrics, verb), fullgraph=True, backend=backend)
+    for batch in SCORES:
+        equal(step(*batch), getattr(eager, verb)(*batch), verb)
+    assert all(sum("scatter_add" in target for target in graph) == 1 for graph in graphs)
+    members = list(metrics.values())
+    assert len({id(member.table) for member in members[:4]}) == 1
+    metrics["MulticlassRecall"].update(*SCORES[1])  # one alone has another state from now on, and merges for itself
+    eager["MulticlassRecall"].update(*SCORES[1])
+    for batch in SCORES[:2]:
+        equal(step(*batch), getattr(eager, verb)(*batch), verb)
+    equal(metrics.compute(), eager.compute(), "compute")
+    assert [member.update_count for member in members] == [member.update_count for member in eager.values()]
+
+
+@pytest.mark.parametrize("verb", ["forward", "update", "of"])
+def test_a_window(verb):
+    """A graph for each length of the window, none when it is full."""
+    make = functools.partial(Running, MulticlassAccuracy(4, average=None), window=3)
+    metric, eager, backend = make(), make(), Counting()
+    step = torch.compile(getattr(metric, verb), fullgraph=True, backend=backend)
+    for batch in [SCORES[0]] * 4:
+        equal(step(*batch), getattr(eager, verb)(*batch), verb)
+    graphs = backend.graphs
+    assert graphs == (1 if verb == "of" else 4)
+    for batch in [SCORES[0], scores(5), SCORES[0]]:
+        equal(step(*batch), getattr(eager, verb)(*batch), verb)
+    assert backend.graphs == graphs
+    if verb != "of":
+        equal(metric.compute(), eager.compute(), "compute")
 
 
 def test_keyword_arguments_go_to_those_that_take_them():

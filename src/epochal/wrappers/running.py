@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+from torch.compiler import is_dynamo_compiling
 
 from epochal import check
 from epochal.metric import WEIGHT, Metric, cleaned, held, leaves
@@ -39,6 +41,7 @@ class Running(Metric):
     """
 
     order_matters: ClassVar[bool] = True
+    uncompiled = "compiled, each length of a window that is not yet full makes a graph of its own"
     base_metric: Metric
 
     def __init__(self, base_metric: Metric, window: int = 5) -> None:
@@ -98,6 +101,12 @@ class Running(Metric):
         return {**{name: [] for name in self.metric_state}, **self._rows(merged)}
 
     def value(self, **state: Any) -> Any:
+        if self.base_metric.statistic() is not None:
+            ((metric, window),) = self._windows(state)
+            whole = functools.reduce(functools.partial(over_time, metric), window) if window else metric.snapshot()
+            if not is_dynamo_compiling():
+                metric.verify(whole.state)
+            return metric.read(metric.derived(whole.state), whole.double)
         twin, held_in = cleaned(self.base_metric), {}
         for leaf, (_, window) in zip(leaves(twin), self._windows(state), strict=True):
             for index, snapshot in enumerate(window):
@@ -105,6 +114,12 @@ class Running(Metric):
             held_in[leaf] = leaf.snapshot()
         with held(held_in):
             return twin.compute()  # type: ignore[operator]
+
+
+def over_time(metric: Metric, earlier: Snapshot, later: Snapshot) -> Snapshot:
+    """What was measured in two steps, as one."""
+    first, second = ({**step.state, WEIGHT: step.updates} for step in (earlier, later))
+    return Snapshot(metric.merge(first, second), earlier.updates + later.updates, earlier.double or later.double)
 
 
 def over_ranks(metric: Metric, ranks: Sequence[Snapshot]) -> Snapshot:
