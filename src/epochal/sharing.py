@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
-
 from epochal import check
 from epochal.metric import Metric, State, all_or_none, exchanged, synced
 
