@@ -469,7 +469,7 @@ class Metric(Operators, nn.Module):
             state = {name: self.placed(name, field) for name, field in state.items()}
         if self._weighs:
             mine, state = {**mine, WEIGHT: self._updates + self._traced}, {**state, WEIGHT: batch.updates}
-        updates = (self._traced if is_dynamo_compiling() else self._updates) + batch.updates
+        updates: Any = (self._traced if is_dynamo_compiling() else self._updates) + batch.updates
         return Snapshot(self.merge(mine, state), updates, self._double or batch.double, rest=rest)
 
     def _rest(self, batch: Snapshot, takers: Sequence[Metric]) -> Rest | None:
