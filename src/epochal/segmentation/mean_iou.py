@@ -21,15 +21,10 @@ def iou(found: Regions) -> tuple[Tensor, Tensor]:
     return ratio(found.both, union), union > 0
 
 
-def over_classes(scores: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean of each sample over its classes, and whether it has any."""
-    return ratio(torch.where(present, scores, 0.0).sum(1), present.sum(1).to(scores.dtype)), present.any(1)
-
-
 class MeanIoU(Overlap):
-    r"""Intersection over union, of each sample the mean over the classes that occur in it, averaged over the samples.
+    r"""Intersection over union, averaged over all samples and the classes :math:`C_n` that occur in each.
 
-    .. math:: \frac1N \sum_n \frac{1}{|C_n|} \sum_{c \in C_n} \frac{|\hat Y_{nc} \cap Y_{nc}|}{|\hat Y_{nc} \cup Y_{nc}|}
+    .. math:: \frac{1}{\sum_n |C_n|} \sum_n \sum_{c \in C_n} \frac{|\hat Y_{nc} \cap Y_{nc}|}{|\hat Y_{nc} \cup Y_{nc}|}
 
     ``update(preds, target)`` and arguments as in :class:`~epochal.segmentation.regions.Overlap`. ``compute()``: a scalar in
     [0, 1], NaN where no class occurs in any sample; with ``per_class`` ``(C,)``, of each class the mean over the samples in which
@@ -65,8 +60,10 @@ class MeanIoU(Overlap):
     def measure(self, preds: Tensor, target: Tensor) -> State:
         """Sums over the samples."""
         found = self.regions(preds, target)
-        scores = iou(found)
-        return {**mean_over_samples(*(scores if self.per_class else over_classes(*scores))), "faults": found.faults}
+        scores, present = iou(found)
+        if not self.per_class:
+            scores, present = scores.flatten(), present.flatten()
+        return {**mean_over_samples(scores, present), "faults": found.faults}
 
     def merge(self, a: State, b: State) -> State:
         merge_means(self, a, b)
@@ -85,12 +82,11 @@ def mean_iou(
     per_class: bool = False,
     input_format: str = "one-hot",
 ) -> Tensor:
-    """The scores that :class:`MeanIoU` averages over the samples: ``(N,)``, or ``(N, C)`` with -1 where a class does not occur."""
+    """Of each sample the mean over its classes, ``(N,)``; ``per_class`` ``(N, C)``, -1 where a class is absent."""
     metric = MeanIoU(num_classes, include_background, per_class, input_format)
     found = metric.regions(preds, target)
     metric.verify({"faults": found.faults})
     scores, present = iou(found)
     if per_class:
         return torch.where(present, scores, ABSENT).to(metric.dtype)
-    means, counted = over_classes(scores, present)
-    return torch.where(counted, means, torch.nan).to(metric.dtype)
+    return (torch.where(present, scores, 0.0).sum(1) / present.sum(1)).to(metric.dtype)
