@@ -6,6 +6,7 @@ from . import nominal as nominal
 from . import regression as regression
 from . import segmentation as segmentation
 from . import testing as testing
+from . import text as text
 from . import training as training
 from . import wrappers as wrappers
 from .aggregation import (
@@ -76,6 +77,11 @@ from .regression.joint import PearsonCorrCoef as PearsonCorrCoef
 from .regression.joint import R2Score as R2Score
 from .regression.ranked import KendallRankCorrCoef as KendallRankCorrCoef
 from .regression.ranked import SpearmanCorrCoef as SpearmanCorrCoef
+from .text.edits import CharErrorRate as CharErrorRate
+from .text.edits import MatchErrorRate as MatchErrorRate
+from .text.edits import WordErrorRate as WordErrorRate
+from .text.edits import WordInfoLost as WordInfoLost
+from .text.edits import WordInfoPreserved as WordInfoPreserved
 from .wrappers.classwise import ClasswiseWrapper as ClasswiseWrapper
 from .wrappers.min_max import MinMaxMetric as MinMaxMetric
 from .wrappers.multioutput import MultioutputWrapper as MultioutputWrapper

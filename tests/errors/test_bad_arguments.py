@@ -42,6 +42,8 @@ BAD = {  # by the name of an argument: values that no metric takes
     "nan_strategy": [("eror", VALUES), (None, TYPES)],
     "window": [(0, VALUES), (-1, VALUES), (2.0, TYPES)],
     "num_outputs": [(0, VALUES), (2.5, TYPES)],
+    "substitution_cost": [(-1, VALUES), (1.0, TYPES), ("1", TYPES), (True, TYPES)],
+    "reduction": [("maen", VALUES), (1, VALUES)],
     "task": [("binray", VALUES), ("multi", VALUES), (1, VALUES)],
 }
 HINTS = {
@@ -52,6 +54,7 @@ HINTS = {
     "eror": "error",
     "binray": "binary",
     "sigmiod": "sigmoid",
+    "maen": "mean",
 }
 
 

@@ -98,6 +98,20 @@ def tasks(batch: tuple[dict[str, Tensor], dict[str, Tensor]]) -> Iterator[Bad]:
     yield Bad("a bad task", ({**preds, last: None}, target), TypeError, ("is a NoneType",))
 
 
+def texts(batch: tuple[list[Any], list[Any]]) -> Iterator[Bad]:
+    """For metrics of strings."""
+    preds, target = batch
+    yield Bad("too many", (*batch, *batch, 1), TypeError, ("update was called with", "takes"))
+    yield Bad("no target", (preds,), TypeError, ("update was called with (list)", "target"))
+    yield Bad("nothing", (None, target), TypeError, ("preds is a NoneType", "a string"))
+    yield Bad("no strings", (preds, torch.ones(len(target))), TypeError, ("target is a Tensor", "a string"))
+    yield Bad("a number", ([*preds[:-1], 3], target), TypeError, (f"preds[{len(preds) - 1}] is a int", "a string"))
+    yield Bad("tokens", ([text.split() for text in preds], target), TypeError, ("preds[0] is a list", "a string"))
+    yield Bad("bytes", (preds, [b"text" for _ in target]), TypeError, ("target[0] is a bytes", "a string"))
+    yield Bad("fewer preds", (preds[:-1], target), ValueError, (f"preds has {len(preds) - 1} text", f"target has {len(target)}"))
+    yield Bad("fewer targets", (preds, target[:-1]), ValueError, (f"preds has {len(preds)} text", f"target has {len(target) - 1}"))
+
+
 def classification(metric: Any, batch: tuple[Tensor, Tensor]) -> Iterator[Bad]:
     preds, target = batch
     task = metric.task
@@ -137,6 +151,8 @@ def faults(example: Example) -> Iterator[Bad]:
     metric, batch = example.make(), example.batches()[2]
     if all(isinstance(given, dict) for given in batch):
         yield from tasks(batch)
+    if all(isinstance(given, list) and isinstance(batch[0][0], str) for given in batch):
+        yield from texts(batch)
     if not all(isinstance(given, Tensor | float) for given in batch):
         return
     yield from calls(batch)

@@ -83,7 +83,10 @@ def test_update(name):
     assert differences(inspect.Signature(arguments), theirs) == []
 
 
-@pytest.mark.parametrize("name", [name for name in CLASSES if "higher_is_better" in THEIRS[name]])
+WRONG = {"WordInfoPreserved"}  # what is preserved of a perfect text is 1: docs/differences.md
+
+
+@pytest.mark.parametrize("name", [name for name in CLASSES if "higher_is_better" in THEIRS[name] and name not in WRONG])
 def test_higher_is_better(name):
     assert str(OURS[name].higher_is_better) == THEIRS[name]["higher_is_better"]
 

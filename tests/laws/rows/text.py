@@ -1,0 +1,51 @@
+"""Examples of text metrics."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from tests.laws.data import SIZES, row
+
+WORDS = ["the", "a", "cat", "dog", "sat", "ran", "on", "in", "mat", "house", ",", ".", "big", "small", "and", "then", "3", "don't"]
+
+
+def sentence(chance: random.Random) -> list[str]:
+    return chance.choices(WORDS, k=chance.randint(1, 12))
+
+
+def edited(words: list[str], chance: random.Random) -> list[str]:
+    """With some words left out, others instead of them, or more."""
+    kept = [word if chance.random() < 0.75 else chance.choice(WORDS) for word in words if chance.random() < 0.9]
+    return kept if chance.random() < 0.5 else [*kept, *sentence(chance)[:3]]
+
+
+def texts(references: int | None = None) -> Callable[[], list[tuple[list[str], list]]]:
+    """Texts, and a target for each, or so many references."""
+
+    def batch(size: int, chance: random.Random):
+        sentences = [sentence(chance) for _ in range(size)]
+        preds = [" ".join(edited(words, chance)) for words in sentences]
+        if references is None:
+            return preds, [" ".join(words) for words in sentences]
+        return preds, [[" ".join(edited(words, chance)) for _ in range(references)] for words in sentences]
+
+    def batches():
+        chance = random.Random(0)
+        return [batch(size, chance) for size in SIZES]
+
+    return batches
+
+
+FUNCTIONS = {
+    "WordErrorRate": "word_error_rate",
+    "CharErrorRate": "char_error_rate",
+    "MatchErrorRate": "match_error_rate",
+    "WordInfoLost": "word_information_lost",
+    "WordInfoPreserved": "word_information_preserved",
+}
+for cls, function in FUNCTIONS.items():
+    row(cls, "texts", texts(), function=function)
+row("EditDistance", "mean", texts(), {"substitution_cost": 2}, function="edit_distance")
+row("EditDistance", "sum", texts(), {"reduction": "sum"}, function="edit_distance")
+row("EditDistance", "each", texts(), {"reduction": "none"}, function="edit_distance", rows=True)
