@@ -83,7 +83,7 @@ class Aggregator(Metric):
         value, nan = wide(value), value.isnan()
         if not isinstance(self.nan_strategy, str):
             return torch.where(nan, float(self.nan_strategy), value), 0
-        return torch.where(nan, neutral, value), nan.sum()
+        return torch.where(nan, neutral, value), 0 if check.are_vetted() else nan.sum()
 
     def reported(self, left_out: Tensor | int) -> State:
         """The field of the state that counts NaN, of which nothing is kept where it can be looked at now."""
@@ -91,8 +91,6 @@ class Aggregator(Metric):
             return {}
         if isinstance(left_out, Tensor) and check.reads_values(self.device):
             self.verify({"nans": left_out})
-            left_out = 0
-        elif check.are_vetted():
             left_out = 0
         return {"nans": left_out}
 

@@ -143,21 +143,24 @@ class Weighted(Metric):
         if not weights.shape[1] or not all(isinstance(value, Tensor) for value in rows.values()):
             return self.one_by_one(weights, args, kwargs)
 
-        def measure(row: Mapping[Any, Tensor]) -> State:
-            mine = {**given, **row}
+        numbers: State = {}  # that are the same for each row
+
+        def measure(*row: Tensor) -> dict[str, Tensor]:
+            mine = {**given, **dict(zip(rows, row, strict=True))}
             state = self.base_metric.measure(*(mine[i] for i in range(len(args))), **{name: mine[name] for name in kwargs})
-            return {name: self.tensor(field) for name, field in state.items()}
+            numbers.update((name, field) for name, field in state.items() if not isinstance(field, Tensor))
+            return {name: field for name, field in state.items() if name not in numbers}
 
         total: State | None = None
         size = max(1, ELEMENTS // max(field.numel() for field in self.metric_state.values()) * self.number)
         for start in range(0, weights.shape[1], size):
-            some = {name: value[start : start + size].unsqueeze(1) for name, value in rows.items()}
+            some = [value[start : start + size].unsqueeze(1) for value in rows.values()]
             try:
                 with self.measuring():
-                    each = torch.func.vmap(measure)(some)
+                    each = torch.func.vmap(measure)(*some)
             except RuntimeError:  # code that vmap refuses: it looks at values, or makes shapes of them
                 return self.one_by_one(weights, args, kwargs)
-            part = self.summed(weights[:, start : start + size], each)
+            part = self.summed(weights[:, start : start + size], {**each, **numbers})
             total = part if total is None else self.merge(total, part)
         assert total is not None
         return total
@@ -167,6 +170,11 @@ class Weighted(Metric):
         out, exact = {}, wide(weights)
         for name, slot in self.slots.items():
             field, default = rows[name], cast(Tensor, slot.default)
+            if slot.reduction == "sum" and isinstance(field, int) and field == 0:  # a count of nothing costs nothing
+                out[name] = default
+                continue
+            if not isinstance(field, Tensor):
+                field = self.tensor(field).expand(weights.shape[1])
             if slot.reduction == "sum":
                 total = product(exact, field.reshape(len(field), default[0].numel())).reshape(default.shape)
                 out[name] = total if field.is_floating_point() else total.to(torch.promote_types(field.dtype, default.dtype))
