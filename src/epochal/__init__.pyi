@@ -1,6 +1,7 @@
 from . import aggregation as aggregation
 from . import classification as classification
 from . import clustering as clustering
+from . import detection as detection
 from . import functional as functional
 from . import nominal as nominal
 from . import regression as regression

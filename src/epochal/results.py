@@ -60,8 +60,11 @@ def mark(value: Any, path: tuple[Any, ...]) -> None:
 
 
 def has_double(args: Iterable[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether float64 is among the arguments of a call: then its result is, too."""
+    """Whether float64 is among the arguments of a call, or in lists and dictionaries among them: then its result is, too."""
     for value in (*args, *kwargs.values()) if kwargs else args:
-        if isinstance(value, Tensor) and value.dtype is torch.float64:
+        if isinstance(value, Tensor):
+            if value.dtype is torch.float64:
+                return True
+        elif (isinstance(value, dict) and has_double((), value)) or (isinstance(value, list | tuple) and has_double(value, {})):
             return True
     return False

@@ -1,0 +1,1 @@
+from .mean_ap import MeanAveragePrecision as MeanAveragePrecision
