@@ -54,6 +54,15 @@ BAD = {  # by the name of an argument: values that no metric takes
     "substitution_cost": [(-1, VALUES), (1.0, TYPES), ("1", TYPES), (True, TYPES)],
     "reduction": [("maen", VALUES), (1, VALUES)],
     "task": [("binray", VALUES), ("multi", VALUES), (1, VALUES)],
+    "box_format": [("xyhw", VALUES), (None, VALUES)],
+    "iou_type": [("segmm", VALUES), (None, VALUES), ((), VALUES)],
+    "iou_thresholds": [([], VALUES), ([0.5, 1.5], VALUES), ([math.nan], VALUES), ("0.5", TYPES), (0.5, TYPES), ([True], TYPES)],
+    "rec_thresholds": [([], VALUES), ([-0.1], VALUES), ([math.nan], VALUES), ("0.5", TYPES), (0.5, TYPES)],
+    "max_detection_thresholds": [([], VALUES), ([0], VALUES), (100, TYPES), ([1.0], TYPES), ([True], TYPES)],
+    "backend": [("pycoco", VALUES), (None, VALUES)],
+    "class_metrics": [("yes", VALUES), (None, VALUES)],
+    "extended_summary": [("yes", VALUES), (None, VALUES)],
+    "warn_on_many_detections": [("yes", VALUES), (None, VALUES)],
 }
 HINTS = {
     "macor": "macro",
@@ -64,6 +73,9 @@ HINTS = {
     "binray": "binary",
     "sigmiod": "sigmoid",
     "maen": "mean",
+    "xyhw": "xywh",
+    "segmm": "segm",
+    "pycoco": "pycocotools",
 }
 
 

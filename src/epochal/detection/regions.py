@@ -51,7 +51,7 @@ class Masks:
     key = "masks"
 
     def __init__(self, images: Images, box_format: str) -> None:  # noqa: ARG002  # as of boxes
-        self.tools = tools(images.metric)
+        self.metric, self.tools = images.metric, tools(images.metric)
         self.runs: list[dict[str, Any]] = []
         for i, (image, length) in enumerate(zip(images.images, images.lengths, strict=True)):
             self.runs += self._encoded(images.metric, f"{images.name}[{i}]['masks']", image["masks"]) if length else []
@@ -72,7 +72,7 @@ class Masks:
 
     @property
     def areas(self) -> Array:
-        return np.asarray(self.tools.area(self.runs), np.float64)
+        return np.array([self.tools.area(run) for run in self.runs], np.float64)  # of a list it takes no more than 255
 
     def overlaps(self, others: Masks, pairs: Pairs, crowd: Array) -> Array:
         out = np.empty(len(pairs.target))
@@ -81,6 +81,9 @@ class Masks:
             preds, first = np.unique(pairs.preds[start:stop], return_index=True)
             target = target[: len(target) // len(first)]
             mine, its = [self.runs[i] for i in pairs.order[preds]], [others.runs[i] for i in target]
+            sizes = {tuple(run["size"]) for run in (*mine, *its)}
+            if len(sizes) > 1:
+                check.fail(self.metric, f"masks of an image have the sizes {sorted(sizes)}", "one size is needed")
             out[start:stop] = self.tools.iou(mine, its, crowd[target].astype(np.uint8)).reshape(-1)
         return out
 

@@ -1,7 +1,7 @@
 from . import classification as classification
 from . import clustering as clustering
-from . import nominal as nominal
 from . import detection as detection
+from . import nominal as nominal
 from . import pairwise as pairwise
 from . import regression as regression
 from . import segmentation as segmentation
@@ -193,9 +193,9 @@ from .clustering import mutual_info_score as mutual_info_score
 from .clustering import normalized_mutual_info_score as normalized_mutual_info_score
 from .clustering import rand_score as rand_score
 from .clustering import v_measure_score as v_measure_score
+from .detection import mean_average_precision as mean_average_precision
 from .nominal import cramers_v as cramers_v
 from .nominal import cramers_v_matrix as cramers_v_matrix
-from .detection import mean_average_precision as mean_average_precision
 from .pairwise import pairwise_cosine_similarity as pairwise_cosine_similarity
 from .pairwise import pairwise_euclidean_distance as pairwise_euclidean_distance
 from .pairwise import pairwise_linear_similarity as pairwise_linear_similarity

@@ -1,4 +1,4 @@
-"""Detection: lists of images, some without objects or detections; no two scores are equal, since the order of ties is that of the data."""
+"""Detection: lists of images, some without objects or detections; no scores are tied, since ties are in the order of the data."""
 
 from __future__ import annotations
 
