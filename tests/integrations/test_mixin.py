@@ -6,11 +6,14 @@ import pytest
 from sklearn.metrics import recall_score
 
 import epochal.training
-from epochal.aggregation import MaxMetric
-from epochal.classification import MulticlassRecall
+from epochal import MetricCollection
+from epochal.aggregation import MaxMetric, SumMetric
+from epochal.classification import MulticlassConfusionMatrix, MulticlassRecall
 from epochal.integrations.lightning import LoggingMixin
 from tests.integrations.runs import Model, fitted, logged, on_ranks, pl
+from tests.integrations.runs import trainer as trainer_of_lightning
 from tests.integrations.test_lightning import SAMPLES, f1, members, scores
+from tests.training.test_contract import Extremes
 from tests.training.toys import CLASSES, dataset, labels, loader, trainer
 
 
@@ -61,6 +64,106 @@ def test_what_forward_returned_is_the_metric():
 def test_two_processes(pair):
     for found in pair.run(on_ranks, Logs, loader(SAMPLES, 4), loader(SAMPLES, 4, seed=1)):
         check(found, SAMPLES, SAMPLES)
+
+
+class Shared(LoggingMixin, Model):
+    """One metric of each kind in training, validation and two loaders."""
+
+    def __init__(self):
+        super().__init__()
+        self.f1, self.matrix, self.count = f1(), MulticlassConfusionMatrix(CLASSES), SumMetric()
+        self.whole = []
+
+    def training_step(self, batch, batch_idx):
+        self.shared("train", batch)
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch, batch_idx, dataloader_idx=0):
+        self.shared("val", batch)
+
+    def shared(self, stage, batch):
+        x, y = batch
+        p = self.layer(x)
+        self.log(f"{stage}_f1", self.f1(p, y), on_step=False, on_epoch=True)
+        self.log(f"{stage}_matrix", self.matrix(p, y), on_step=False, on_epoch=True)
+        self.count.update(float(len(y)))
+        self.log(f"{stage}_count", self.count, on_step=False, on_epoch=True)
+
+    def on_validation_epoch_end(self):
+        self.whole.append(self.count.compute().item())
+        self.log("val_all", self.count.compute())
+
+
+class Figures(pl.loggers.CSVLogger):
+    """Shows figures, by the method of TensorBoard's writer."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.shown = []
+
+    @property
+    def experiment(self):
+        own = super().experiment
+        own.add_figure = lambda name, figure, step: self.shown.append((name, len(figure.axes) > 0, step))
+        return own
+
+
+def test_one_metric_serves_training_validation_and_several_loaders(tmp_path):
+    module, logger = Shared(), Figures(tmp_path)
+    options = {"max_epochs": 2, "val_check_interval": 3, "num_sanity_val_steps": 1, "logger": logger}
+    run = fitted(module, loader(53, 8), [loader(37, 8, seed=1), loader(21, 8, seed=2)], **options)
+    found = logged(run)
+    assert found["train_f1"] == pytest.approx(scores(53)[1], abs=1e-6)
+    assert found["train_count"] == 53.0
+    for i, (samples, seed) in enumerate(((37, 1), (21, 2))):
+        assert found[f"val_f1/dataloader_idx_{i}"] == pytest.approx(scores(samples, seed)[1], abs=1e-6)
+        assert found[f"val_count/dataloader_idx_{i}"] == samples
+    assert module.whole[1:] == [37.0 + 21.0] * 4
+    assert found["val_all"] == 58.0
+    shown = zip(("val", "val", "train") * 2, (3, 6, 7, 10, 13, 14), strict=True)
+    assert logger.shown == [(f"{stage}_matrix", True, step) for stage, step in shown]
+    assert module.f1.update_count == module.count.update_count == module.matrix.update_count == 0
+
+
+def test_several_loaders_on_two_processes(pair):
+    loaders = [loader(40, 4, seed=1), loader(24, 4, seed=2)]  # which Lightning need not pad
+    for found in pair.run(on_ranks, Shared, loader(48, 4), loaders):
+        assert found["train_f1"] == pytest.approx(scores(48)[1], abs=1e-6)
+        assert (found["train_count"], found["val_all"]) == (48.0, 64.0)
+        for i, (samples, seed) in enumerate(((40, 1), (24, 2))):
+            assert found[f"val_f1/dataloader_idx_{i}"] == pytest.approx(scores(samples, seed)[1], abs=1e-6)
+            assert found[f"val_count/dataloader_idx_{i}"] == samples
+
+
+class Forms(LoggingMixin, Model):
+    """Collections and dicts by their objects, or by what they returned."""
+
+    def __init__(self, by):
+        super().__init__()
+        self.by = by
+        self.collection = MetricCollection({"a": Extremes(), "b": Extremes(("low", "top"))}, prefix="p_")
+        self.one, self.two = Extremes(), Extremes(("low", "peak"))
+
+    def validation_step(self, batch, batch_idx):
+        for name in ("collection", "one", "two"):
+            metric = getattr(self, name)
+            value = metric(batch[1])
+            self.log(name, metric if self.by == "object" else value)
+
+
+@pytest.mark.parametrize("by", ["object", "value"])
+def test_names_are_those_of_the_result(by):
+    found = logged(fitted(Forms(by), loader(8, 8), loader(53, 8)))
+    high = float(dataset(53).tensors[1].max())
+    collection = {"p_a_low": 0.0, "p_a_high": high, "p_b_low": 0.0, "p_b_top": high}
+    assert found == {**collection, "low": 0.0, "high": high, "two_low": 0.0, "peak": high}
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's
+def test_what_cannot_be_shown_is_a_warning():
+    module, run = Shared(), trainer_of_lightning()
+    with pytest.warns(UserWarning, match=r"self.log\('val_matrix'\): value is no number, and no logger shows figures"):
+        run.validate(module, loader(), verbose=False)
 
 
 SOURCE = """

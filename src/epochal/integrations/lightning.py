@@ -2,6 +2,7 @@
 
 Lightning averages the numbers that it is given, weighted by the sizes of batches; only a metric object is asked for the epoch's
 value. A value here remembers its metric, so :class:`LoggingMixin` hands Lightning a metric where it was given what one returned.
+And an evaluation has states of its own, of each loader: they are set apart where Lightning's hooks say that one begins or ends.
 """
 
 from __future__ import annotations
@@ -9,16 +10,17 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 
 from epochal.collection import MetricCollection
-from epochal.metric import Metric, leaves, metric_of
+from epochal.metric import Metric, leaves
+from epochal.training import foreign
+from epochal.training.parking import Parking
 
 __all__ = ["LoggingMixin"]
-
-ENDS = ("on_train_epoch_end", "on_validation_epoch_end", "on_test_epoch_end")
 
 
 class LoggingMixin:
@@ -34,51 +36,62 @@ class LoggingMixin:
 
     What a metric returned from ``forward``, alone, from a collection or inside of a dictionary, is logged as the metric itself:
     over all data and processes, and reset afterwards. A step has a value where only ``update`` was called, too. A dictionary
-    becomes keys under the names of its leaves, a vector ``{name}_{i}``; a matrix is left out, with a warning.
+    becomes keys under the names of its leaves, a vector ``{name}_{i}``, a matrix or a curve a figure in the loggers that have some.
 
-    In an epoch's end the value is that of the moment. A metric that only epoch ends update belongs to the run: nothing resets it.
+    One metric may serve training, validation and several loaders. In an epoch's end it holds all loaders, and the value that is
+    logged is that of the moment. A metric that only epoch ends update belongs to the run: nothing resets it.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in ENDS:
-            if name in cls.__dict__:
-                setattr(cls, name, _end(cls.__dict__[name]))
+        for name, around in AROUND.items():
+            if name in cls.__dict__ or (LoggingMixin in cls.__bases__ and hasattr(cls, name)):
+                setattr(cls, name, _surrounded(getattr(cls, name), name, around))
 
     def log(self, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
-        """As Lightning's; ``value`` may also be what a metric returned, a collection, a dictionary or a vector."""
-        if isinstance(value, MetricCollection | Mapping):
+        """As Lightning's; ``value`` may also be what a metric returned, a collection, a dictionary, a vector or a curve."""
+        found = (value, ()) if isinstance(value, Metric) else foreign.owner_of(value)
+        if isinstance(value, MetricCollection | Mapping) and (found is None or found[1]):
             self.log_dict(value, *args, **kwargs)
-            return
-        found = (value, ()) if isinstance(value, Metric) else metric_of(value)
-        if found is None:
+        elif found is None:
             super().log(name, value, *args, **kwargs)  # type: ignore[misc]  # of the class that this is mixed into
+        else:
+            metric, path = found
+            self._log_metric(name, metric, path, None if isinstance(value, Metric) else value, args, kwargs)
+
+    def log_dict(self, dictionary: Any, *args: Any, **kwargs: Any) -> None:
+        """As Lightning's, for the values that :meth:`log` takes."""
+        if isinstance(dictionary, MetricCollection):
+            for name, (metric, path) in _book(self).results_of(dictionary).items():
+                self._log_metric(name, metric, path, None, args, kwargs)
             return
-        metric, path = found
+        for name, value in dictionary.items():
+            if isinstance(value, Mapping):  # of a dict of dicts, the inner names behind the outer
+                self.log_dict({f"{name}_{key}": item for key, item in value.items()}, *args, **kwargs)
+            else:
+                self.log(name, value, *args, **kwargs)
+
+    def _log_metric(self, name: str, metric: Any, path: tuple[Any, ...], now: Any, args: Any, kwargs: Any) -> None:
+        """Hand Lightning a reading for each key of a result. ``now``: the value of this moment, where it is known."""
         book = _book(self)
-        now = value if isinstance(value, Tensor) else None
         if now is None and book.stepped is not None:  # taken before a reset of the user's own
-            now = metric.compute()
+            now = _follow(metric.compute(), path)
         on_step = args[2] if len(args) > 2 else kwargs.get("on_step")
         wanted = on_step or (on_step is None and book.stepped is None and self._in_training())
         if now is None and (wanted or name not in book.plans):
-            now = metric.batch_value()
+            whole = metric.batch_value()
+            now = None if whole is None else _follow(whole, path)
+        book.parking(self).logged.update(book.parking(self).names_of_leaves(metric, name))
         if now is not None:
-            book.plans[name] = [(key, where) for key, where, _ in _expanded(name, now, path)]
+            book.plan(name, _expanded(name, now, path))
         for key, where in book.plans.get(name, [(name, path)]):
             item = None if now is None else _follow(now, where[len(path) :])
-            if isinstance(item, Tensor) and item.numel() != 1:
-                text = f"self.log({name!r}): value is of shape {tuple(item.shape)}; one number is needed. It is not logged."
-                warnings.warn(text, stacklevel=2)
+            if item is not None and not (isinstance(item, Tensor) and item.numel() == 1):
+                book.pictures[key] = metric, where, item if book.stepped is not None else None
                 continue
             reading = book.reading((key, self._in_training(), book.stepped is not None))
             reading.show(metric, where, item, book)
             super().log(key, reading, *args, **{**kwargs, "metric_attribute": key})  # type: ignore[misc]  # the same
-
-    def log_dict(self, dictionary: Any, *args: Any, **kwargs: Any) -> None:
-        """As Lightning's, for the values that :meth:`log` takes."""
-        for name, value in dictionary.items():
-            self.log(name, value, *args, **kwargs)
 
     def _in_training(self) -> bool:
         """False in evaluation, and where no trainer is attached."""
@@ -86,14 +99,47 @@ class LoggingMixin:
         return trainer is not None and bool(trainer.training)
 
 
+class OwnMetrics(Parking):
+    """Those of torchmetrics are left to Lightning, which resets them when it likes."""
+
+    def refresh(self) -> None:
+        super().refresh()
+        self.metrics = {name: metric for name, metric in self.metrics.items() if isinstance(metric, Metric)}
+
+
+Picture = tuple[Any, tuple[Any, ...], Any]  # a metric, the part of its result, and its value where that is known
+
+
 class Book:
     """What a module remembers of its logging."""
 
     def __init__(self) -> None:
         self.plans: dict[str, list[tuple[str, tuple[Any, ...]]]] = {}  # the keys of a name, and the part of the result for each
+        self.collections: dict[int, tuple[Any, dict[str, tuple[Any, tuple[Any, ...]]]]] = {}
         self.readings: dict[Any, Reading] = {}
+        self.pictures: dict[str, Picture] = {}  # of this epoch
+        self.others: dict[str, Picture] = {}  # of the training epoch, in an evaluation inside of it
         self.left: dict[int, int] = {}  # how many updates a metric had when an epoch's end was over
         self.stepped: set[int] | None = None  # in an epoch's end: the metrics that steps have updated
+        self.loader: int | None = None  # of an evaluation
+        self.running: set[str] = set()  # hooks
+        self._parking: OwnMetrics | None = None
+
+    def parking(self, module: Any) -> OwnMetrics:
+        if self._parking is None:
+            self._parking = OwnMetrics(module)
+        return self._parking
+
+    def results_of(self, collection: MetricCollection) -> dict[str, tuple[Any, tuple[Any, ...]]]:
+        found = self.collections.get(id(collection))
+        if found is None or found[0] is not collection:
+            found = self.collections[id(collection)] = collection, foreign.results_of(collection)
+        return found[1]
+
+    def plan(self, name: str, leaves: Iterator[tuple[str, tuple[Any, ...], Any]]) -> None:
+        """The keys of a name, behind it where another has one of them."""
+        others = {key for other, plan in self.plans.items() if other != name for key, _ in plan}
+        self.plans[name] = [(f"{name}_{key}" if key in others and key != name else key, where) for key, where, _ in leaves]
 
     def reading(self, key: Any) -> Reading:
         if key not in self.readings:
@@ -119,7 +165,8 @@ class Reading(Metric, composite=True):
         final = book.stepped is not None
         item = item.detach().clone() if isinstance(item, Tensor) else item
         self.__dict__.update(metric=metric, path=path, item=item, final=final, book=book)
-        self.__dict__["resets"] = not final or id(metric) in (book.stepped or ())
+        by_steps = not final or id(metric) in (book.stepped or ())
+        self.__dict__["resets"] = by_steps and book.loader is None  # an evaluation brings back what was there before
 
     @property
     def _forward_cache(self) -> Any:
@@ -140,21 +187,114 @@ def _book(module: Any) -> Book:
     return book
 
 
-def _end(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """An epoch's end that knows which metrics steps have updated: those with more updates than the last end left them."""
+# --- around Lightning's hooks ------------------------------------------------------------------------------------------------
+
+
+def _surrounded(hook: Callable[..., Any], name: str, around: Callable[..., Any]) -> Callable[..., Any]:
+    """A hook with something before and after it; once, though it may call that of its base class."""
 
     @functools.wraps(hook)
-    def ended(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    def called(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         book = _book(self)
-        metrics, before = leaves(self), book.stepped
-        book.stepped = {id(m) for m in metrics if m.update_count and m.update_count != book.left.get(id(m), 0)}
-        try:
+        if name in book.running:
             return hook(self, *args, **kwargs)
+        book.running.add(name)
+        try:
+            with around(self, book, *args):
+                return hook(self, *args, **kwargs)
         finally:
-            book.left.update((id(m), m.update_count) for m in metrics if id(m) not in book.stepped)
-            book.stepped = before
+            book.running.discard(name)
 
-    return ended
+    return called
+
+
+@contextmanager
+def _evaluation_begins(module: Any, book: Book) -> Iterator[None]:
+    parking = book.parking(module)
+    parking.stages.clear()  # of a run that failed
+    parking.open(fresh=True)
+    book.loader, book.pictures, book.others = 0, {}, book.pictures
+    yield
+
+
+@contextmanager
+def _batch_begins(module: Any, book: Book, _batch: Any, _batch_idx: int, loader: int = 0) -> Iterator[None]:
+    if loader != book.loader and book.loader is not None:  # Lightning has read the values of the loader before
+        book.parking(module).park(book.loader)
+        book.loader = loader
+    yield
+
+
+@contextmanager
+def _evaluation_ends(module: Any, book: Book) -> Iterator[None]:
+    yield
+    parking = book.parking(module)
+    if module.trainer.sanity_checking:
+        parking.undo()
+    else:
+        parking.close(fresh=True)
+    book.loader, book.pictures = None, book.others
+
+
+@contextmanager
+def _evaluated(module: Any, book: Book, *_: Any) -> Iterator[None]:
+    parking = book.parking(module)
+    parking.park(book.loader or 0)
+    parking.present(set(), fresh=True)
+    with _epoch_ends(module, book):
+        yield
+
+
+@contextmanager
+def _epoch_ends(module: Any, book: Book, *_: Any) -> Iterator[None]:
+    """An epoch's end that knows which metrics steps have updated: those with more updates than the last end left them."""
+    metrics, before = leaves(module), book.stepped
+    of_steps = {key: (metric, where, _follow(metric.compute(), where)) for key, (metric, where, _) in book.pictures.items()}
+    book.pictures = of_steps  # known before a reset of the user's own
+    book.stepped = {id(m) for m in metrics if m.update_count and m.update_count != book.left.get(id(m), 0)}
+    try:
+        yield
+        _draw(module, book)
+    finally:
+        book.left.update((id(m), m.update_count) for m in metrics if id(m) not in book.stepped)
+        book.stepped = before
+
+
+def _draw(module: Any, book: Book) -> None:
+    """The results of an epoch that are no numbers, as figures."""
+    pictures, book.pictures = book.pictures, {}
+    read = {id(reading.metric) for reading in book.readings.values()}
+    for key, (metric, _, value) in pictures.items():
+        if not module.trainer.sanity_checking and module.trainer.is_global_zero:
+            _draw_one(module.trainer, key, metric, value)
+        if book.loader is None and id(metric) not in read and id(metric) in (book.stepped or ()):
+            metric.reset()  # which Lightning does not know
+
+
+def _draw_one(trainer: Any, key: str, metric: Any, value: Any) -> None:
+    from epochal.training.loggers.writer import picture
+
+    draws = [draw for logger in trainer.loggers if (draw := _drawing(logger)) is not None]
+    if not draws:
+        text = f"self.log({key!r}): value is no number, and no logger shows figures. It is not logged."
+        warnings.warn(text, stacklevel=2)
+    for draw in draws:
+        draw(key, picture(metric, value), trainer.global_step)
+
+
+def _drawing(logger: Any) -> Callable[[str, Any, int], Any] | None:
+    """How a logger shows a figure: one of ours, or one that writes as TensorBoard does."""
+    own: Any = getattr(logger, "log_figure", None)
+    return own or getattr(getattr(logger, "experiment", None), "add_figure", None)
+
+
+AROUND: dict[str, Callable[..., Any]] = {
+    "on_train_epoch_end": _epoch_ends,
+    **dict.fromkeys(["on_validation_start", "on_test_start"], _evaluation_begins),
+    **dict.fromkeys(["on_validation_batch_start", "on_test_batch_start"], _batch_begins),
+    **dict.fromkeys(["on_validation_epoch_end", "on_test_epoch_end"], _evaluated),
+    **dict.fromkeys(["on_validation_end", "on_test_end"], _evaluation_ends),
+}
 
 
 def _expanded(name: str, value: Any, path: tuple[Any, ...]) -> Iterator[tuple[str, tuple[Any, ...], Any]]:

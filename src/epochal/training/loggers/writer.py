@@ -62,7 +62,7 @@ class Writer:
     def send_picture(self, name: str, metric: Any, value: Any, step: int) -> None:
         """A result that is no number, for the loggers that can show a figure."""
         if any(_way_to_draw(logger) for logger in self.loggers):
-            self.send("log_figure", name, lambda: _picture(metric, value), step)
+            self.send("log_figure", name, lambda: picture(metric, value), step)
 
     def now(self, verb: str, *args: Any) -> None:
         """Call a method of the loggers that have it, on this thread, after all that was sent."""
@@ -143,7 +143,8 @@ class Writer:
             warnings.warn(text, RuntimeWarning, stacklevel=4)
 
 
-def _picture(metric: Any, value: Any) -> Any:
+def picture(metric: Any, value: Any) -> Any:
+    """A figure of a result, which belongs to no window."""
     from matplotlib.figure import Figure
 
     figure = Figure(layout="constrained")
