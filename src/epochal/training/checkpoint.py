@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from epochal import check, dist
-from epochal.training import data, foreign, resume, storage
+from epochal.training import data, foreign, resume, sharded, storage
 from epochal.training.combined import members
 from epochal.training.history import History
 from epochal.training.position import Position
@@ -40,7 +40,7 @@ def of_run(trainer: Trainer, weights_only: bool = False) -> dict[str, Any]:
         )
     settled, merged = _metrics(trainer)
     with _holding(trainer, settled, merged):
-        weights = storage.plain_weights(module.state_dict())
+        weights = storage.plain_weights(module.state_dict() if trainer.shards is None else sharded.weights_of(trainer.shards))
     content: dict[str, Any] = {
         SCHEMA: VERSION,
         **LAYOUT,
@@ -68,7 +68,7 @@ def _of_training(trainer: Trainer, settled: Mapping[str, Any], merged: Mapping[s
     }
     mine = {"rank": trainer.global_rank, "random": _random(trainer), "book": trainer.logbook.saved(), "apart": apart}
     content: dict[str, Any] = {
-        "optimizer_states": [optimizer.state_dict() for optimizer in trainer.raw_optimizers],
+        "optimizer_states": [_optimizer_state(trainer, optimizer) for optimizer in trainer.raw_optimizers],
         "lr_schedulers": [config.scheduler.state_dict() for config in trainer.lr_scheduler_configs],
         "metrics": {name: resume.packed(kept) for name, kept in merged.items()},
         "history": trainer.history.saved(),
@@ -80,6 +80,13 @@ def _of_training(trainer: Trainer, settled: Mapping[str, Any], merged: Mapping[s
         content[type(trainer.datamodule).__qualname__] = trainer.datamodule.state_dict()
     content["callbacks"] = callback_states(trainer.callbacks)
     return content
+
+
+def _optimizer_state(trainer: Trainer, optimizer: Any) -> dict[str, Any]:
+    if trainer.shards is not None:
+        return sharded.optimizer_state_of(trainer.shards, optimizer)
+    state: dict[str, Any] = optimizer.state_dict()
+    return state
 
 
 def callback_states(callbacks: list[Any]) -> dict[str, Any]:
@@ -158,9 +165,9 @@ def _loops(trainer: Trainer) -> dict[str, Any]:
 
 
 def _gradients(trainer: Trainer) -> dict[str, Any]:
-    """What was accumulated for a step that is not taken yet, the mean over the ranks."""
+    """What was accumulated for a step that is not taken yet, the mean over the ranks; of weights in parts it is left out."""
     fit, module = trainer.loop, trainer.lightning_module
-    if fit is None or module is None or not fit.accumulates():
+    if fit is None or module is None or not fit.accumulates() or trainer.shards is not None:
         return {}
     found = {name: p.grad.detach().clone() for name, p in module.named_parameters() if p.grad is not None}
     if trainer.world_size > 1 and not dist.is_alone():
@@ -208,9 +215,16 @@ class Resumption:
             return
         module = trainer.lightning_module
         assert module is not None
-        load_weights(module, content)
-        _load_states("optimizers", trainer.raw_optimizers, content["optimizer_states"])
-        _load_states("schedulers", [config.scheduler for config in trainer.lr_scheduler_configs], content["lr_schedulers"])
+        if trainer.shards is None:
+            load_weights(module, content)
+        else:
+            module.on_load_checkpoint(content)
+            sharded.load_weights(trainer.shards, content["state_dict"], module.strict_loading)
+        for optimizer, state in _pairs("optimizers", trainer.raw_optimizers, content["optimizer_states"]):
+            _load_optimizer(trainer, module, optimizer, state)
+        schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
+        for scheduler, state in _pairs("schedulers", schedulers, content["lr_schedulers"]):
+            scheduler.load_state_dict(state)
         trainer.strategy.precision.load_state_dict(content["precision"])
         for callback in trainer.callbacks:
             if hasattr(callback, "on_load_checkpoint"):
@@ -275,9 +289,18 @@ class Resumption:
             resume.set_random_states(own["random"])
 
 
-def _load_states(kind: str, holders: list[Any], states: list[Any]) -> None:
+def _pairs(kind: str, holders: list[Any], states: list[Any]) -> Iterator[tuple[Any, Any]]:
     if len(holders) != len(states):
         came = f"the checkpoint has {len(states)} {kind}"
         check.fail("Trainer.fit", came, f"configure_optimizers returned {len(holders)}", "Return what the run began with.")
-    for holder, state in zip(holders, states, strict=True):
-        holder.load_state_dict(state)
+    return zip(holders, states, strict=True)
+
+
+def _load_optimizer(trainer: Trainer, module: LightningModule, optimizer: Any, state: dict[str, Any]) -> None:
+    """Of the same kind of run, or of a sharded one in any."""
+    if trainer.shards is not None:
+        sharded.refuse_numbered(state)
+    if sharded.is_by_name(state):
+        sharded.load_optimizer_state(trainer.shards or module, optimizer, state)
+    else:
+        optimizer.load_state_dict(state)

@@ -16,6 +16,7 @@ from epochal import check, dist
 from epochal.training.facts import Facts
 from epochal.training.module import LightningModule
 from epochal.training.optimizers import SchedulerConfig, read
+from epochal.training.sharded import is_sharded
 
 
 class Engine(Facts):
@@ -53,6 +54,11 @@ class Engine(Facts):
         self.step_handles.clear()
 
     @property
+    def shards(self) -> torch.nn.Module | None:
+        """The module in its strategy's wrapper, where that gives each rank a part of the weights; None otherwise."""
+        return next(self._wrapped.children()) if self._wrapped is not None and is_sharded(self.fabric.strategy) else None
+
+    @property
     def is_plain(self) -> bool:
         """Whether steps need neither a wrapper nor another precision: the bare module is called, the bare optimizer stepped."""
         return isinstance(self.fabric.strategy, SingleDeviceStrategy) and self._is_full_precision
@@ -75,6 +81,11 @@ class Engine(Facts):
             needed = "manual optimization and several optimizers are built for one process or ddp"
             raise NotImplementedError(check.message("Trainer.fit", came, needed, "Pass strategy='ddp'."))
         return self.precise(module.training_step)  # gradients are averaged after each backward, which the wrapper takes no part in
+
+    def evaluation_call(self, step: str) -> Callable[..., Any]:
+        """A step of evaluation: of the bare module, but where each process has a part of it alone."""
+        called: Callable[..., Any] = self.precise(getattr(self._module, step))
+        return called if self.shards is None else getattr(self._wrapped, step)
 
     def precise(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """A step in the run's precision, by the bare module."""

@@ -14,6 +14,7 @@ from epochal.training.combined import batches_of, each
 from epochal.training.hooks import RULES, Hook, Listeners, keeping, overridden, step_call, takes
 from epochal.training.module import LightningModule
 from epochal.training.profilers import timed, timed_batches
+from epochal.training.sharded import together
 
 if TYPE_CHECKING:
     from epochal.training.trainer import Trainer
@@ -48,7 +49,12 @@ class Evaluation:
         self.on_batch_end = listeners.hook(f"on_{infix}_batch_end", keep)
         self.per_loader = [(f"on_{infix}_batch_start", self.on_batch_start), (f"on_{infix}_batch_end", self.on_batch_end)]
         step, profiler = getattr(self.module, f"{infix}_step"), self.trainer.profiler
-        called = timed(profiler, f"[LightningModule]{type(self.module).__name__}", self.trainer.precise(step), f"{infix}_step")
+        called = timed(
+            profiler,
+            f"[LightningModule]{type(self.module).__name__}",
+            self.trainer.evaluation_call(f"{infix}_step"),
+            f"{infix}_step",
+        )
         self.step = Hook(self.book, f"{infix}_step", [step_call(called, step, len(self.loaders) > 1)])
         self.per_loader.append((f"{infix}_step", self.step))
         self.step_end = Hook(self.book, f"{infix}_step_end", [])
@@ -117,7 +123,11 @@ class Evaluation:
         sizes = BatchSizes.of(loader)
         stop = None if limit == float("inf") else int(limit)
         batches = timed_batches(self.trainer.profiler, f"{self.stage}_next", batches_of(loader)) if limit else ()
-        for batch_idx, batch in enumerate(itertools.islice(batches, stop)):
+        batches = itertools.islice(batches, stop)
+        if self.trainer.shards is not None:
+            again = lambda batch: self.step(batch if move is None else move(batch, loader_idx), 0, loader_idx)  # noqa: E731
+            batches = together(self.trainer, batches, again)
+        for batch_idx, batch in enumerate(batches):
             if move is not None:
                 batch = move(batch, loader_idx)
             book.begin_batch(batch, batch_idx, sizes)

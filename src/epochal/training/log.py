@@ -22,7 +22,7 @@ class Logging:
     """``log`` and ``log_dict``, into the book of the run."""
 
     if TYPE_CHECKING:  # torch.jit reads what stands in the class
-        _logbook: Book | None
+        _logbook: Book | Deaf | None
 
     def log(
         self,
@@ -130,7 +130,7 @@ class Logging:
 class Borrowed(Logging):
     """``log`` and ``log_dict`` for a module that has none: they are its own while a run lasts, and never copied with it."""
 
-    def __init__(self, book: Book | None = None, owner: str = "a copy of a module") -> None:
+    def __init__(self, book: Any = None, owner: str = "a copy of a module") -> None:
         self._logbook, self._owner = book, owner
 
     def _speaker(self) -> str:
@@ -155,10 +155,17 @@ class OfReplica:
         self.record(next(iter(dictionary), ""))
 
 
+class Deaf:
+    """The logbook of a step whose results nobody wants."""
+
+    def record(self, *_: Any) -> None: ...
+    def record_all(self, *_: Any) -> None: ...
+
+
 VERBS = ("log", "log_dict")
 
 
-def lend(root: nn.Module, book: Book | None) -> None:
+def lend(root: nn.Module, book: Book | Deaf | None) -> None:
     """Let each module in ``root`` log into ``book``, also one of a class that has no ``log``."""
     for module in root.modules():
         if isinstance(module, Logging):

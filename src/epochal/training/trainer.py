@@ -249,7 +249,7 @@ class Trainer(Engine):
 
         ``weights_only``: the weights and hyperparameters, without what a run needs to go on.
         """
-        if dist.is_alone() and self.world_size > 1 and not weights_only:
+        if dist.is_alone() and self.world_size > 1 and (self.shards is not None or not weights_only):
             fix = "Call it on all ranks, or pass weights_only=True."
             check.fail("Trainer.save_checkpoint", "it was called on one rank alone", "the ranks merge what they have", fix)
         content = of_run(self, bool(weights_only))
