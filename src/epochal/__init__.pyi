@@ -1,4 +1,5 @@
 from . import aggregation as aggregation
+from . import audio as audio
 from . import classification as classification
 from . import clustering as clustering
 from . import detection as detection
@@ -32,6 +33,11 @@ from .aggregation import (
     SumMetric as SumMetric,
 )
 from .arithmetic import CompositionalMetric as CompositionalMetric
+from .audio.distortion import SignalDistortionRatio as SignalDistortionRatio
+from .audio.noise import ScaleInvariantSignalDistortionRatio as ScaleInvariantSignalDistortionRatio
+from .audio.noise import ScaleInvariantSignalNoiseRatio as ScaleInvariantSignalNoiseRatio
+from .audio.noise import SignalNoiseRatio as SignalNoiseRatio
+from .audio.permutation import PermutationInvariantTraining as PermutationInvariantTraining
 from .classification.accuracy import Accuracy as Accuracy
 from .classification.accuracy import HammingDistance as HammingDistance
 from .classification.accuracy import StatScores as StatScores

@@ -1,3 +1,4 @@
+from . import audio as audio
 from . import classification as classification
 from . import clustering as clustering
 from . import detection as detection
@@ -6,6 +7,12 @@ from . import pairwise as pairwise
 from . import regression as regression
 from . import segmentation as segmentation
 from . import text as text
+from .audio import permutation_invariant_training as permutation_invariant_training
+from .audio import pit_permutate as pit_permutate
+from .audio import scale_invariant_signal_distortion_ratio as scale_invariant_signal_distortion_ratio
+from .audio import scale_invariant_signal_noise_ratio as scale_invariant_signal_noise_ratio
+from .audio import signal_distortion_ratio as signal_distortion_ratio
+from .audio import signal_noise_ratio as signal_noise_ratio
 from .classification import (
     accuracy as accuracy,
 )

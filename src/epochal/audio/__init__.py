@@ -1,0 +1,5 @@
+"""Audio metrics: how much of an estimated signal is the one that was meant."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

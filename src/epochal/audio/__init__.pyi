@@ -1,0 +1,5 @@
+from .distortion import SignalDistortionRatio as SignalDistortionRatio
+from .noise import ScaleInvariantSignalDistortionRatio as ScaleInvariantSignalDistortionRatio
+from .noise import ScaleInvariantSignalNoiseRatio as ScaleInvariantSignalNoiseRatio
+from .noise import SignalNoiseRatio as SignalNoiseRatio
+from .permutation import PermutationInvariantTraining as PermutationInvariantTraining
