@@ -171,6 +171,7 @@ def test_all_arguments_are_tried():
         "t_test",
         "bias_correction",
         "per_class",
+        "zero_mean",
         "metric_a",
         "metric_b",
         "operator",
