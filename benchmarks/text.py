@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 
 import jiwer
 import torchmetrics
+from sacrebleu.metrics import BLEU, CHRF
 
 import epochal
-from benchmarks.timing import Row, row
+from benchmarks.timing import Row, best_of, row
 
 EQUAL = 1.0  # not slower
 WORDS = 20_000
@@ -46,5 +48,29 @@ def edits() -> Iterator[Row]:
     )
 
 
+def ngrams() -> Iterator[Row]:
+    """The tokenizers remember their texts on both sides."""
+    ours = epochal.functional
+    preds, target = translations(2000)
+    sacrebleu, plain = BLEU(smooth_method="none"), BLEU(smooth_method="none", tokenize="none")
+    yield row(
+        "SacreBLEU of 2,000, sacrebleu",
+        lambda: ours.sacre_bleu_score(preds, target),
+        lambda: sacrebleu.corpus_score(preds, [target]),
+        EQUAL,
+    )
+    yield row(
+        "BLEU of 2,000, sacrebleu", lambda: ours.bleu_score(preds, target), lambda: plain.corpus_score(preds, [target]), EQUAL
+    )
+    preds, target, chrf = preds[:500], target[:500], CHRF(word_order=2)
+    yield row("chrF of 500, sacrebleu", lambda: ours.chrf_score(preds, target), lambda: chrf.corpus_score(preds, [target]), EQUAL)
+    nested = [[text] for text in target]
+    mine = best_of(ours.chrf_score, preds, target)
+    start = time.perf_counter()  # once: it takes many seconds
+    torchmetrics.functional.chrf_score(preds, nested)
+    yield Row("chrF of 500", mine, time.perf_counter() - start, 50)
+
+
 def rows() -> Iterator[Row]:
     yield from edits()
+    yield from ngrams()

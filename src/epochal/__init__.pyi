@@ -84,6 +84,9 @@ from .regression.joint import PearsonCorrCoef as PearsonCorrCoef
 from .regression.joint import R2Score as R2Score
 from .regression.ranked import KendallRankCorrCoef as KendallRankCorrCoef
 from .regression.ranked import SpearmanCorrCoef as SpearmanCorrCoef
+from .text.bleu import BLEUScore as BLEUScore
+from .text.bleu import SacreBLEUScore as SacreBLEUScore
+from .text.chrf import CHRFScore as CHRFScore
 from .text.edits import CharErrorRate as CharErrorRate
 from .text.edits import MatchErrorRate as MatchErrorRate
 from .text.edits import WordErrorRate as WordErrorRate

@@ -59,6 +59,10 @@ BAD = {  # by the name of an argument: values that no metric takes
     "num_outputs": [(0, VALUES), (2.5, TYPES)],
     "substitution_cost": [(-1, VALUES), (1.0, TYPES), ("1", TYPES), (True, TYPES)],
     "reduction": [("maen", VALUES), (1, VALUES)],
+    "n_gram": [(0, VALUES), (2.0, TYPES), ("2", TYPES), (True, TYPES)],
+    "n_char_order": [(0, VALUES), (2.0, TYPES)],
+    "n_word_order": [(-1, VALUES), (2.0, TYPES)],
+    "tokenize": [("13b", VALUES), (None, VALUES)],
     "task": [("binray", VALUES), ("multi", VALUES), (1, VALUES)],
     "box_format": [("xyhw", VALUES), (None, VALUES)],
     "iou_type": [("segmm", VALUES), (None, VALUES), ((), VALUES)],
@@ -175,6 +179,10 @@ def test_all_arguments_are_tried():
         "metric_a",
         "metric_b",
         "operator",
+        "smooth",
+        "lowercase",
+        "whitespace",
+        "return_sentence_level_score",
     }
     missing = {name for cls, _ in CLASSES for name in parameters(cls)} - known
     assert not missing

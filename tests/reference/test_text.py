@@ -9,6 +9,7 @@ from pathlib import Path
 import jiwer
 import pytest
 import torch
+from sacrebleu.metrics import BLEU, CHRF
 
 from epochal import MetricCollection
 from epochal import functional as ef
@@ -121,6 +122,124 @@ def test_a_collection_aligns_once(monkeypatch):
     metrics.update(*made())
     assert len(aligned) == 1
     assert metrics.compute()["WordInfoLost"] == 1 - metrics.compute()["WordInfoPreserved"]
+
+
+# --- n-grams -----------------------------------------------------------------------------------------------------------------
+
+
+def with_references(number: int):
+    """Texts with one, two, ... references each."""
+    batches = texts(number)()
+    return [t for preds, _ in batches for t in preds], [t for _, target in batches for t in target]
+
+
+CORPORA = {
+    "one": lambda: with_references(1),
+    "up to four": lambda: with_references(4),
+    "real": lambda: (translations()[0], [[text] for text in translations()[1]]),
+    "two real": lambda: (
+        translations()[0],
+        [list(pair) for pair in zip(translations()[1], reversed(translations()[1]), strict=True)],
+    ),
+    "capitals": lambda: (["The Cat.", "A DOG, (here) & there"], [["the cat ."], ["a dog here", "A dog ( here )"]]),
+    "the same": lambda: (["a b c d e", "f g h i"], [["a b c d e"], ["f g h i"]]),
+    "short": lambda: (["a", "b c", ""], [["a"], ["b c d", "b"], ["x"]]),
+    "nothing right": lambda: (["x y z w"], [["a b c d e"]]),
+    "ties in length": lambda: (["a b c d e"], [["a b c d e f g", "a b c"]]),
+    "scripts": lambda: (["猫は寝ます 🐈", "Ёлка 2.5%"], [["猫が寝ます 🐈🐈"], ["ёлка 2,5 %", "Ёлка 2.5 %"]]),
+}
+
+
+def transposed(target):
+    """As sacrebleu takes references: the first of each text, the second of each, ..."""
+    most = max(map(len, target))
+    return [[given[i] if i < len(given) else None for given in target] for i in range(most)]
+
+
+@pytest.mark.parametrize("data", CORPORA)
+@pytest.mark.parametrize(("n_gram", "smooth"), [(4, False), (4, True), (2, False), (1, True)])
+@pytest.mark.parametrize("tokenize", ["none", "13a"])
+def test_bleu_as_sacrebleu(tokenize, n_gram, smooth, data):
+    preds, target = CORPORA[data]()
+    of = {"max_ngram_order": n_gram, "smooth_method": "add-k" if smooth else "none"}
+    expected = BLEU(tokenize=tokenize, **of).corpus_score(preds, transposed(target)).score / 100
+    if tokenize == "none":
+        metric, function = et.BLEUScore(n_gram, smooth), ef.bleu_score(preds, target, n_gram, smooth)
+    else:
+        metric, function = et.SacreBLEUScore(n_gram, smooth), ef.sacre_bleu_score(preds, target, n_gram, smooth)
+    for found in (computed(metric, preds, target, 0, 1), function):
+        assert found.item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("data", ["one", "scripts", "capitals", "real"])
+@pytest.mark.parametrize("lowercase", [False, True])
+@pytest.mark.parametrize("tokenize", ["none", "13a", "intl", "char", "zh", "ja-mecab", "ko-mecab"])
+def test_tokenizers_of_sacrebleu(tokenize, lowercase, data):
+    preds, target = CORPORA[data]()
+    preds, target = preds[:60], target[:60]
+    expected = BLEU(tokenize=tokenize, lowercase=lowercase, smooth_method="add-k").corpus_score(preds, transposed(target))
+    found = ef.sacre_bleu_score(preds, target, smooth=True, tokenize=tokenize, lowercase=lowercase)
+    assert found.item() == pytest.approx(expected.score / 100, rel=1e-6)
+
+
+def test_every_tokenizer_is_known():
+    """Also those that need another package or load a model, which are sacrebleu's to say."""
+    assert {"spm", "flores101", "flores200"} <= set(BLEU.TOKENIZERS)
+    with pytest.raises(ValueError, match=r"SacreBLEUScore: tokenize is 'flores', but one of .*'flores200'"):
+        et.SacreBLEUScore(tokenize="flores")
+
+
+def test_weights_of_bleu():
+    preds, target = CORPORA["up to four"]()
+    alone = [ef.bleu_score(preds, target, n, weights=[0.0] * (n - 1) + [1.0]).double() for n in (1, 2, 3)]
+    mixed = ef.bleu_score(preds, target, 3, weights=[0.5, 0.2, 0.3]).item()
+    product = alone[0] ** 0.5 * alone[1] ** 0.2 * alone[2] ** 0.3  # the penalty for short texts has the sum of weights, too
+    assert mixed == pytest.approx(product.item(), rel=1e-6)
+    with pytest.raises(ValueError, match=r"BLEUScore: weights is \[1\.0\], but 4 numbers are needed, as n_gram is 4"):
+        et.BLEUScore(weights=[1.0])
+
+
+@pytest.mark.parametrize("data", CORPORA)
+@pytest.mark.parametrize(
+    ("char", "word", "beta", "lowercase", "whitespace"),
+    [(6, 2, 2, False, False), (6, 0, 2, True, False), (3, 1, 1, False, True), (1, 3, 3, True, True)],
+)
+def test_chrf_as_sacrebleu(char, word, beta, lowercase, whitespace, data):
+    preds, target = CORPORA[data]()
+    oracle = CHRF(char, word, beta, lowercase, whitespace)
+    arguments = (char, word, beta, lowercase, whitespace)
+    expected = oracle.corpus_score(preds, transposed(target)).score / 100
+    for found in (computed(et.CHRFScore(*arguments), preds, target, 0, 1), ef.chrf_score(preds, target, *arguments)):
+        assert found.item() == pytest.approx(expected, rel=1e-6)
+    each = [oracle.sentence_score(text, given).score / 100 for text, given in zip(preds, target, strict=True)]
+    corpus, sentences = computed(et.CHRFScore(*arguments, return_sentence_level_score=True), preds, target, 1)
+    assert corpus.item() == pytest.approx(expected, rel=1e-6)
+    assert sentences.tolist() == pytest.approx(each, rel=1e-6)
+
+
+def test_one_reference_each_and_one_text():
+    preds, target = CORPORA["one"]()
+    flat = [text for (text,) in target]
+    for function in (ef.bleu_score, ef.sacre_bleu_score, ef.chrf_score):
+        assert function(preds, flat) == function(preds, target)
+        assert function("a b c d e", ["a b c d e", "x"]) == function(["a b c d e"], [["a b c d e", "x"]]) == 1
+        assert function("a b c d e", "a b c d e") == 1
+        assert function([], []) == 0
+        with pytest.raises(ValueError, match=r"target\[1\] is empty, but a reference of each text is needed"):
+            function(["a", "b"], [["a"], []])
+
+
+def test_numbers_of_ngrams_do_not_wrap_around(monkeypatch):
+    """There are more 8-grams of a vocabulary than int64 has numbers: they are numbered by rank."""
+    preds, target = CORPORA["two real"]()
+    tokens = et.ngrams.words([text.split() for text in preds], [[text.split() for text in given] for given in target])
+    assert tokens.size**8 > 2**64
+    expected = BLEU(tokenize="none", max_ngram_order=8, smooth_method="add-k").corpus_score(preds, transposed(target)).score / 100
+    assert ef.bleu_score(preds, target, 8, True).item() == pytest.approx(expected, rel=1e-6)
+    chrf = ef.chrf_score(preds, target)
+    monkeypatch.setattr(et.ngrams, "LIMIT", 0)  # at each order
+    assert ef.bleu_score(preds, target, 8, True).item() == pytest.approx(expected, rel=1e-6)
+    assert ef.chrf_score(preds, target) == chrf
 
 
 def test_without_the_extra(monkeypatch):

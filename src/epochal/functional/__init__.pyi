@@ -216,9 +216,12 @@ from .regression import r2_score as r2_score
 from .regression import spearman_corrcoef as spearman_corrcoef
 from .segmentation import dice_score as dice_score
 from .segmentation import mean_iou as mean_iou
+from .text import bleu_score as bleu_score
 from .text import char_error_rate as char_error_rate
+from .text import chrf_score as chrf_score
 from .text import edit_distance as edit_distance
 from .text import match_error_rate as match_error_rate
+from .text import sacre_bleu_score as sacre_bleu_score
 from .text import word_error_rate as word_error_rate
 from .text import word_information_lost as word_information_lost
 from .text import word_information_preserved as word_information_preserved

@@ -1,5 +1,7 @@
 """The functions of :mod:`epochal.text`."""
 
+from epochal.text.bleu import bleu_score, sacre_bleu_score
+from epochal.text.chrf import chrf_score
 from epochal.text.edits import (
     char_error_rate,
     edit_distance,
@@ -10,9 +12,12 @@ from epochal.text.edits import (
 )
 
 __all__ = [
+    "bleu_score",
     "char_error_rate",
+    "chrf_score",
     "edit_distance",
     "match_error_rate",
+    "sacre_bleu_score",
     "word_error_rate",
     "word_information_lost",
     "word_information_preserved",

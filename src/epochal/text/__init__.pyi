@@ -1,3 +1,6 @@
+from .bleu import BLEUScore as BLEUScore
+from .bleu import SacreBLEUScore as SacreBLEUScore
+from .chrf import CHRFScore as CHRFScore
 from .edits import CharErrorRate as CharErrorRate
 from .edits import EditDistance as EditDistance
 from .edits import MatchErrorRate as MatchErrorRate

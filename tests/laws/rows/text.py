@@ -21,14 +21,14 @@ def edited(words: list[str], chance: random.Random) -> list[str]:
 
 
 def texts(references: int | None = None) -> Callable[[], list[tuple[list[str], list]]]:
-    """Texts, and a target for each, or so many references."""
+    """Texts, and a target for each, or at most so many references."""
 
     def batch(size: int, chance: random.Random):
         sentences = [sentence(chance) for _ in range(size)]
         preds = [" ".join(edited(words, chance)) for words in sentences]
         if references is None:
             return preds, [" ".join(words) for words in sentences]
-        return preds, [[" ".join(edited(words, chance)) for _ in range(references)] for words in sentences]
+        return preds, [[" ".join(edited(words, chance)) for _ in range(chance.randint(1, references))] for words in sentences]
 
     def batches():
         chance = random.Random(0)
@@ -49,3 +49,10 @@ for cls, function in FUNCTIONS.items():
 row("EditDistance", "mean", texts(), {"substitution_cost": 2}, function="edit_distance")
 row("EditDistance", "sum", texts(), {"reduction": "sum"}, function="edit_distance")
 row("EditDistance", "each", texts(), {"reduction": "none"}, function="edit_distance", rows=True)
+row("BLEUScore", "one", texts(), {"n_gram": 2}, function="bleu_score")
+row("BLEUScore", "references", texts(3), {"smooth": True, "weights": (0.5, 0.25, 0.15, 0.1)}, function="bleu_score")
+row("SacreBLEUScore", "13a", texts(3), {"lowercase": True}, function="sacre_bleu_score")
+row("SacreBLEUScore", "char", texts(), {"tokenize": "char"}, function="sacre_bleu_score")
+row("CHRFScore", "one", texts(), function="chrf_score")
+row("CHRFScore", "references", texts(3), {"n_word_order": 0, "beta": 1.0, "whitespace": True}, function="chrf_score")
+row("CHRFScore", "each", texts(3), {"return_sentence_level_score": True}, function="chrf_score", rows=True)
