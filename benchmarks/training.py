@@ -1,33 +1,44 @@
-"""What the Trainer adds to a bare PyTorch step, side by side with Lightning's: Linear(32, 2), batch 64, no logger, one thread.
+"""What the Trainer adds to a bare PyTorch step, side by side with Lightning's: Linear(32, 10), batch 64, one thread, one process.
 
-Costs are in units of the bare step: "a step of fit" is (time per step of fit - bare) / bare; "ten logs" is what ten ``self.log``
-calls with on_step and on_epoch add. Each is that of the least window of many: long enough for what happens only every so many
-steps (values fold in blocks of 128), short enough that some windows run undisturbed. Ours, theirs and the bare loop take turns of
-equal time.
+Costs are in units of the bare step: "a step of fit" is (time per step of fit - bare) / bare; every other row is what one thing adds
+to a fit without it. "self.log calls" log on step and epoch, as does the collection; "at every step" sends a row of ten keys at each
+step (``log_every_n_steps=1``); bars draw one key, on a terminal that takes at once what it gets.
+
+Rows are written and bars are drawn beside the steps, too, so the cost of those is the processor's time for the whole run, of all
+threads, until all is written. Else it is that of the least window of many: long enough for what happens only every so many steps
+(values fold in blocks of 128), short enough that some windows run undisturbed. Ours, theirs and the bare loop take turns of equal
+time, and of each the least counts.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
+from benchmarks.collection import eight
 from benchmarks.timing import Row
 
 STEPS, WINDOW, ROUNDS, SECONDS = 513, 256, 8, 1.0
+CLASSES = 10
+Cost = tuple[float, float]  # seconds per step: in the least window; of the processor, over all of a run
 
 
 class Batches(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
     """The same batch again and again, so that loading costs next to nothing."""
 
     def __init__(self, steps: int) -> None:
-        self.batch = (torch.randn(64, 32), torch.randint(0, 2, (64,)))
+        self.batch = (torch.randn(64, 32), torch.randint(0, CLASSES, (64,)))
         self.steps = steps
 
     def __iter__(self) -> Any:
@@ -47,84 +58,145 @@ def least(starts: list[float]) -> float:
     return min(end - begin for begin, end in pairwise(begins)) / WINDOW
 
 
-def bare() -> float:
-    """Seconds per step of a plain loop over the same loader."""
-    layer = torch.nn.Linear(32, 2)
+def bare() -> Cost:
+    """A plain loop over the same loader."""
+    layer = torch.nn.Linear(32, CLASSES)
     optimizer = torch.optim.SGD(layer.parameters(), 0.01)
-    starts = []
+    starts, begin = [], time.process_time()
     for x, y in loader():
         starts.append(time.perf_counter())
         loss = torch.nn.functional.cross_entropy(layer(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return least(starts)
+    return least(starts), (time.process_time() - begin) / STEPS
 
 
-def fit(pl: Any, logs: int) -> float:
-    """Seconds per step of ``fit``."""
-    names = [f"value_{i}" for i in range(logs)]
+class Terminal(io.StringIO):
+    """One that takes what is drawn and costs nothing."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class Way:
+    """What a fit has beside its steps."""
+
+    logs: int = 0
+    collection: bool = False
+    logger: str = ""
+    bar: str = ""
+
+    def options(self, pl: Any, folder: str) -> dict[str, Any]:
+        return {
+            "logger": getattr(pl.loggers, self.logger)(folder) if self.logger else False,
+            "callbacks": [getattr(pl.callbacks, self.bar)()] if self.bar else [],
+            "enable_progress_bar": bool(self.bar),
+            "log_every_n_steps": 1 if self.logger else 50,
+        }
+
+
+def fit(pl: Any, metrics: Any, way: Way) -> Cost:
+    """A fit of one epoch."""
+    names = [f"value_{i}" for i in range(way.logs)]
     starts: list[float] = []
 
     class Module(pl.LightningModule):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
             super().__init__()
-            self.layer = torch.nn.Linear(32, 2)
+            self.layer = torch.nn.Linear(32, CLASSES)
+            self.metrics = eight(metrics) if way.collection else None
 
         def training_step(self, batch: Any, _: int) -> Any:
             starts.append(time.perf_counter())
             x, y = batch
-            loss = torch.nn.functional.cross_entropy(self.layer(x), y)
+            scores = self.layer(x)
+            loss = torch.nn.functional.cross_entropy(scores, y)
             for name in names:
-                self.log(name, loss, on_step=True, on_epoch=True)
+                self.log(name, loss, bool(way.bar), on_step=True, on_epoch=True)
+            if self.metrics is not None:
+                self.metrics.update(scores, y)
+                self.log_dict(self.metrics, on_step=True, on_epoch=True)
             return loss
 
         def configure_optimizers(self) -> Any:
             return torch.optim.SGD(self.parameters(), 0.01)
 
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False}
-    pl.Trainer(max_epochs=1, accelerator="cpu", devices=1, **quiet).fit(Module(), loader())
-    return least(starts)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(Terminal()):
+        quiet = {"enable_checkpointing": False, "enable_model_summary": False, "accelerator": "cpu", "devices": 1}
+        begin = time.process_time()
+        pl.Trainer(max_epochs=1, **quiet, **way.options(pl, folder)).fit(Module(), loader())
+        return least(starts), (time.process_time() - begin) / STEPS
 
 
-def turn(run: Callable[[], float]) -> float:
-    """The least of a second's runs."""
-    end, best = time.perf_counter() + SECONDS, run()
-    while time.perf_counter() < end:
-        best = min(best, run())
+WAYS = {
+    "": Way(),
+    "one": Way(logs=1),
+    "ten": Way(logs=10),
+    "fifty": Way(logs=50),
+    "eight": Way(collection=True),
+    "CSV": Way(logs=10, logger="CSVLogger"),
+    "TensorBoard": Way(logs=10, logger="TensorBoardLogger"),
+    "tqdm": Way(logs=1, bar="TQDMProgressBar"),
+    "rich": Way(logs=1, bar="RichProgressBar"),
+}
+WINDOWED, WHOLE = 0, 1  # which of the two measures
+ROWS: dict[str, tuple[str, str, int, dict[str, float]]] = {  # of which way, over which other, by which measure
+    "": ("a step of fit, over a bare step", "bare", WINDOWED, {"limit": 0.5}),
+    "ten": ("ten self.log calls", "", WINDOWED, {"limit": 0.3}),
+    "fifty": ("fifty self.log calls", "", WINDOWED, {"limit": 1.2}),
+    "eight": ("a collection of eight, on step and epoch", "", WINDOWED, {"required": 4.0}),
+    "CSV": ("CSV at every step", "ten", WHOLE, {"required": 5.0}),
+    "TensorBoard": ("TensorBoard at every step", "ten", WHOLE, {"required": 5.0}),
+    "tqdm": ("tqdm", "one", WHOLE, {"required": 5.0}),
+    "rich": ("rich", "one", WHOLE, {"required": 5.0}),
+}
+
+
+def measured(runs: dict[str, Callable[[], Cost]]) -> dict[str, Cost]:
+    """The least of each run's costs, in turns of a second."""
+    best = dict.fromkeys(runs, (float("inf"), float("inf")))
+    for _ in range(ROUNDS):
+        for name, run in runs.items():
+            end = time.perf_counter() + SECONDS
+            while True:
+                windowed, whole = run()
+                best[name] = min(best[name][WINDOWED], windowed), min(best[name][WHOLE], whole)
+                if time.perf_counter() >= end:
+                    break
     return best
 
 
 def rows() -> list[Row]:
-    """The comparisons of issue 2."""
+    """The comparisons of a step, of what is logged in it, and of where that goes."""
     import lightning.pytorch as theirs
+    import torchmetrics
 
+    import epochal
     import epochal.training as ours
 
     logging.disable(logging.WARNING)  # what Lightning tells of itself
     torch.set_num_threads(1)
-    runs: dict[str, Callable[[], float]] = {
-        "bare": bare,
-        "ours": lambda: fit(ours, 0),
-        "ours, ten logs": lambda: fit(ours, 10),
-        "theirs": lambda: fit(theirs, 0),
-        "theirs, ten logs": lambda: fit(theirs, 10),
-    }
-    best: dict[str, float] = dict.fromkeys(runs, float("inf"))
+    runs: dict[str, Callable[[], Cost]] = {"bare": bare}
+    for name, way in WAYS.items():
+        runs[f"ours {name}"] = lambda way=way: fit(ours, epochal, way)  # type: ignore[misc]
+        runs[f"theirs {name}"] = lambda way=way: fit(theirs, torchmetrics, way)  # type: ignore[misc]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for _ in range(ROUNDS):
-                for name, run in runs.items():
-                    best[name] = min(best[name], turn(run))
+            best = measured(runs)
     finally:
         logging.disable(logging.NOTSET)
-    unit = best["bare"]
-
-    def cost(of: str, over: str) -> float:
-        return (best[of] - best[over]) / unit
 
     return [
-        Row("a step of fit, over a bare step", cost("ours", "bare"), cost("theirs", "bare"), limit=0.5, unit="steps"),
-        Row("ten self.log calls", cost("ours, ten logs", "ours"), cost("theirs, ten logs", "theirs"), limit=0.3, unit="steps"),
+        Row(title, *(cost(best, whose, of, over, how) for whose in ("ours", "theirs")), unit="steps", **needed)
+        for of, (title, over, how, needed) in ROWS.items()
+        if of in WAYS
     ]
+
+
+def cost(best: dict[str, Cost], whose: str, of: str, over: str, how: int) -> float:
+    """What ``of`` costs more than ``over``, in bare steps."""
+    before = "bare" if over == "bare" else f"{whose} {over}"
+    return (best[f"{whose} {of}"][how] - best[before][how]) / best["bare"][how]

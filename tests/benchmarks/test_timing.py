@@ -12,7 +12,7 @@ pytest.importorskip("lightning")
 from benchmarks.timing import Row, compare
 
 from benchmarks import __main__ as command
-from benchmarks import aggregation, collection, metrics, timing, training
+from benchmarks import aggregation, collection, csv_rows, metrics, timing, training
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,21 @@ def test_required_of_the_single_metrics():
 def test_training_is_measured_in_bare_steps(monkeypatch):
     for name, value in (("STEPS", 7), ("WINDOW", 3), ("ROUNDS", 1), ("SECONDS", 0.0)):
         monkeypatch.setattr(training, name, value)
-    assert [(row.unit, row.limit) for row in training.rows()] == [("steps", 0.5), ("steps", 0.3)]
+    monkeypatch.setattr(training, "WAYS", {name: training.WAYS[name] for name in ("", "one", "ten", "CSV", "rich")})
+    rows = training.rows()
+    assert all(row.unit == "steps" for row in rows)
+    assert [(row.limit, row.required) for row in rows] == [(0.5, None), (0.3, None), (None, 5.0), (None, 5.0)]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_rows_of_a_csv_file_are_measured(monkeypatch):
+    for name, value in (("ROWS", 200), ("PEER_ROWS", 200), ("BLOCKS", 20)):
+        monkeypatch.setattr(csv_rows, name, value)
+    growth, cost = csv_rows.rows()
+    assert (growth.limit, cost.required) == (1.25, 2.0)
+    assert growth.ours > 0
+    assert growth.peer > 0
+    assert csv_rows.growth([1.0] * 10 + [3.0] * 10) == 3.0
 
 
 def test_the_least_window_of_steps(monkeypatch):

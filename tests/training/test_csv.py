@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 
 import fsspec
 import pytest
@@ -115,3 +116,30 @@ def test_a_run_that_goes_on_in_its_folder_keeps_its_rows(tmp_path):
     rows = read(second.path)
     assert [row["step"] for row in rows] == ["0", "1", "2", "3", "4"]
     assert [row["b"] for row in rows] == ["", "", "", "2.0", "3.0"]
+
+
+def test_numbers_of_all_kinds_are_read_back(tmp_path):
+    values = [0.1 + 0.2, -1e-300, 1e22, float("nan"), float("inf"), float("-inf"), 3.0]
+    logger = CSVLogger(tmp_path)
+    for _ in range(2):  # appended, and copied into a wider file
+        logger.log_metrics({f"k{i}": value for i, value in enumerate(values)}, 0)
+        logger.save()
+        logger.log_metrics({"late": 1.0}, 1)
+        logger.save()
+        rows = read(logger.path)
+        assert all(row[f"k{i}"] == str(value) for row in rows[::2] for i, value in enumerate(values))
+
+
+def test_the_time_of_a_row_does_not_grow_with_the_file(tmp_path):
+    logger = CSVLogger(tmp_path)
+    blocks = []
+    for block in range(30):
+        begin = time.process_time()
+        for i in range(500):
+            logger.log_metrics({"a": 0.5, "late": 1.5} if block >= 10 else {"a": 0.5}, block * 500 + i)
+        blocks.append(time.process_time() - begin)
+        if block == 10:
+            logger.save()
+    assert min(blocks[-5:]) < 2 * min(blocks[:5])
+    logger.finalize("success")
+    assert len(read(logger.path)) == 15_000

@@ -15,12 +15,12 @@ import io
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from epochal.training import storage
 from epochal.training.loggers.folder import FolderLogger
-from epochal.training.loggers.journal import Journal, Row
+from epochal.training.loggers.journal import Journal, Row, Texts
 
 
 class CSVLogger(FolderLogger):
@@ -66,12 +66,14 @@ class CSVLogger(FolderLogger):
         return self
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        row = {self._prefixed(key): value for key, value in self._floats(metrics).items()}
-        for key in row:
-            if key == "epoch":
-                row[key] = int(row[key])
+        row: Row = self._floats(metrics)
+        if self._prefix:
+            row = {self._prefixed(key): value for key, value in row.items()}
+        if "epoch" in row:
+            row["epoch"] = int(row["epoch"])
         with self._lock:
-            self._held.append({**row, "step": len(self._held) if step is None else step})
+            row["step"] = len(self._held) if step is None else int(step)
+            self._held.append(row)
             now = time.monotonic()
             if len(self._held) == 1:
                 self._since = now
@@ -101,13 +103,12 @@ class CSVLogger(FolderLogger):
             self._late = dict.fromkeys(journal.open())
             self._journal = journal
         if self._held:
-            self._journal.append(self._held)
-            rows, self._held = self._held, []
+            rows, self._held = self._journal.append(self._held), []
             known = set(self._columns)
             self._late.update(dict.fromkeys(key for row in rows for key in row if key not in known))
             self._stale = self._stale or bool(self._late) or not self.is_local
             if not self._stale:
-                storage.append(_as_csv(rows, self._columns), self.path)
+                storage.append("".join(_lines(rows, self._columns)), self.path)
         if self._stale and (not self._columns or last or self._is_due(pause)):
             self._rewrite()
 
@@ -130,14 +131,13 @@ class CSVLogger(FolderLogger):
 
     def _fill(self, file: Any, columns: list[str]) -> None:
         assert self._journal is not None
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-        table = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        table.writeheader()
-        table.writerows(self._journal)
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        csv.writer(text, lineterminator="\n").writerow(columns)
+        text.writelines(_lines(self._journal, columns))
+        text.flush()
         text.detach()
 
 
-def _as_csv(rows: list[Row], columns: list[str]) -> str:
-    out = io.StringIO()
-    csv.DictWriter(out, columns, restval="", lineterminator="\n").writerows(rows)
-    return out.getvalue()
+def _lines(rows: Iterable[Texts], columns: list[str]) -> Iterator[str]:
+    """Numbers need no quotes."""
+    return (",".join([row.get(column, "") for column in columns]) + "\n" for row in rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,14 @@ from typing import Any
 from epochal.training import storage
 
 Row = dict[str, float]
+Texts = dict[str, str]  # a row whose numbers stay as they are written: to make and to write numbers is most of what a row costs
+_AS_TEXT = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=lambda name: str(float(name)))
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}  # as JSON spells them
+_quoted = functools.cache(json.dumps)
+
+
+def _as_json(row: Texts) -> str:
+    return "{" + ", ".join([f"{_quoted(key)}: {_NOT_FINITE.get(text, text)}" for key, text in row.items()]) + "}\n"
 
 
 class Journal:
@@ -37,16 +46,18 @@ class Journal:
         self._rows = count
         return list(keys)
 
-    def append(self, rows: Iterable[Row]) -> None:
-        """In one piece, so that a process that is killed leaves whole lines."""
+    def append(self, rows: Iterable[Row]) -> list[Texts]:
+        """In one piece, so that a process that is killed leaves whole lines. Returns the rows as they are written."""
         assert self._rows is not None
-        lines = [json.dumps(row) + "\n" for row in rows]
+        written = [{key: repr(value) for key, value in row.items()} for row in rows]
+        lines = [_as_json(row) for row in written]
         if self._grows:
             storage.append("".join(lines), self.path)
         else:
             storage.write_text("".join(lines), f"{self.path}.{self._rows}")
             self._pieces = True
         self._rows += len(lines)
+        return written
 
     def join(self) -> None:
         """One file of all pieces; a process that is killed in between counts no row twice."""
@@ -60,9 +71,9 @@ class Journal:
         for line in self._lines():
             file.write(line)
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[Texts]:
         """The rows, one at a time."""
-        return map(json.loads, self._lines())
+        return map(_AS_TEXT.decode, map(bytes.decode, self._lines()))
 
     def _lines(self) -> Iterator[bytes]:
         count = 0
