@@ -1,8 +1,8 @@
 """What the Trainer adds to a bare PyTorch step, side by side with Lightning's: Linear(32, 10), batch 64, one thread, one process.
 
 Costs are in units of the bare step: "a step of fit" is (time per step of fit - bare) / bare; every other row is what one thing adds
-to a fit without it. "self.log calls" log on step and epoch, as does the collection; "at every step" sends a row of ten keys at each
-step (``log_every_n_steps=1``); bars draw one key, on a terminal that takes at once what it gets.
+to a fit without it. "self.log calls" log on step and epoch, as does the collection; "at every step" sends a row at each step
+(``log_every_n_steps=1``); bars draw one key, on a terminal that takes at once what it gets.
 
 Rows are written and bars are drawn beside the steps, too, so the cost of those is the processor's time for the whole run, of all
 threads, until all is written. Else it is that of the least window of many: long enough for what happens only every so many steps
@@ -136,8 +136,10 @@ WAYS = {
     "ten": Way(logs=10),
     "fifty": Way(logs=50),
     "eight": Way(collection=True),
-    "CSV": Way(logs=10, logger="CSVLogger"),
-    "TensorBoard": Way(logs=10, logger="TensorBoardLogger"),
+    "CSV": Way(logs=1, logger="CSVLogger"),
+    "CSV of ten": Way(logs=10, logger="CSVLogger"),
+    "TensorBoard": Way(logs=1, logger="TensorBoardLogger"),
+    "TensorBoard of ten": Way(logs=10, logger="TensorBoardLogger"),
     "tqdm": Way(logs=1, bar="TQDMProgressBar"),
     "rich": Way(logs=1, bar="RichProgressBar"),
 }
@@ -147,8 +149,10 @@ ROWS: dict[str, tuple[str, str, int, dict[str, float]]] = {  # of which way, ove
     "ten": ("ten self.log calls", "", WINDOWED, {"limit": 0.3}),
     "fifty": ("fifty self.log calls", "", WINDOWED, {"limit": 1.2}),
     "eight": ("a collection of eight, on step and epoch", "", WINDOWED, {"required": 4.0}),
-    "CSV": ("CSV at every step", "ten", WHOLE, {"required": 5.0}),
-    "TensorBoard": ("TensorBoard at every step", "ten", WHOLE, {"required": 5.0}),
+    "CSV": ("CSV at every step, one key", "one", WHOLE, {"required": 5.0}),
+    "CSV of ten": ("CSV at every step, ten keys", "ten", WHOLE, {"required": 5.0}),
+    "TensorBoard": ("TensorBoard at every step, one key", "one", WHOLE, {"required": 5.0}),
+    "TensorBoard of ten": ("TensorBoard at every step, ten keys", "ten", WHOLE, {"required": 5.0}),
     "tqdm": ("tqdm", "one", WHOLE, {"required": 5.0}),
     "rich": ("rich", "one", WHOLE, {"required": 5.0}),
 }

@@ -71,6 +71,7 @@ class Entry:
         self.suffix = scope.suffix if said["add_dataloader_idx"] else ""
         self.forked = self.on_step and self.on_epoch
         self.step_fork, self.epoch_fork = ("_step", "_epoch") if self.forked else ("", "")
+        self.step_key = name + self.step_fork + self.suffix
         self.leaves: tuple[str, ...] = (name,)  # of a dict its entries
         self.taken: Any = None  # of a metric: what was final when it was logged, in an epoch's end
         self.last: Any = None  # the latest value, for the step

@@ -236,15 +236,21 @@ class Book:
     def step_rows(self, stage: str) -> None:
         """Send each key's latest value that was not sent, at its own step."""
         rows: dict[tuple[int, int], dict[str, Any]] = {}
-        for entry in self._entries(stage):
-            if entry.on_step and not entry.sent and entry.to_logger:
-                epoch = self.epoch if entry.seen else entry.left
-                row = rows.setdefault((entry.at, epoch), {})
+        for scope in self.scopes.values():
+            if scope.stage != stage:
+                continue
+            for entry in scope.entries.values():
+                if entry.sent or not (entry.on_step and entry.to_logger):
+                    continue
+                entry.sent = True
+                place = entry.at, self.epoch if entry.seen else entry.left
+                row = rows.get(place)
+                if row is None:
+                    row = rows[place] = {}
                 if type(entry.last) is float:  # the common case, at every step
-                    row[entry.name + entry.step_fork + entry.suffix] = entry.last
+                    row[entry.step_key] = entry.last
                 else:
                     row.update({k: v for k, v in entry.keys(entry.last, entry.step_fork).items() if is_scalar(v)})
-                entry.sent = True
         for (step, epoch), row in sorted(rows.items()):
             self._logged.update(row)
             self._send(row, step, {"epoch": epoch} if stage == "train" else {})
@@ -287,10 +293,11 @@ class Book:
     def _send(self, row: Mapping[str, Any], step: int, extra: Mapping[str, int]) -> None:
         if self.silent or not row:
             return
-        numbers = floats(row)
-        if "step" in numbers:  # a logged "step" is the x-axis
-            step, extra = int(numbers.pop("step")), {}
-        numbers = {**extra, **numbers}
+        if "step" in row:  # a logged "step" is the x-axis
+            numbers = floats(row)
+            step = int(numbers.pop("step"))
+        else:
+            numbers = floats({**extra, **row})
         self.history.append(numbers, step)
         self.tell("log_metrics", metrics=numbers, step=step)
 

@@ -13,7 +13,7 @@ from epochal.training.entries import ScalarEntry
 
 def floats(values: Mapping[str, Any]) -> dict[str, float]:
     """Scalars as Python floats; those on a device in one transfer."""
-    tensors = {key: value for key, value in values.items() if isinstance(value, Tensor)}
+    tensors = {key: value for key, value in values.items() if type(value) is not float and isinstance(value, Tensor)}
     if not tensors:
         return dict(values)
     on_mps = any(value.device.type == "mps" for value in tensors.values())
