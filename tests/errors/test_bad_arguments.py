@@ -69,6 +69,8 @@ BAD = {  # by the name of an argument: values that no metric takes
     "iou_thresholds": [([], VALUES), ([0.5, 1.5], VALUES), ([math.nan], VALUES), ("0.5", TYPES), (0.5, TYPES), ([True], TYPES)],
     "rec_thresholds": [([], VALUES), ([-0.1], VALUES), ([math.nan], VALUES), ("0.5", TYPES), (0.5, TYPES)],
     "max_detection_thresholds": [([], VALUES), ([0], VALUES), (100, TYPES), ([1.0], TYPES), ([True], TYPES)],
+    "iou_threshold": [(math.nan, VALUES), ("0.5", TYPES), (True, TYPES)],
+    "respect_labels": [("yes", VALUES), (None, VALUES)],
     "backend": [("pycoco", VALUES), (None, VALUES)],
     "class_metrics": [("yes", VALUES), (None, VALUES)],
     "extended_summary": [("yes", VALUES), (None, VALUES)],

@@ -112,9 +112,10 @@ def texts(batch: tuple[list[Any], list[Any]]) -> Iterator[Bad]:
     yield Bad("fewer targets", (preds, target[:-1]), ValueError, (f"preds has {len(preds)} text", f"target has {len(target) - 1}"))
 
 
-def images(batch: tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]) -> Iterator[Bad]:
+def images(metric: Any, batch: tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]) -> Iterator[Bad]:
     """For lists with a dictionary for each image, of which the fullest is made bad."""
     preds, target = batch
+    matches = isinstance(metric, epochal.detection.MeanAveragePrecision)
     yield Bad("too many", (*batch, 1), TypeError, ("update was called with", "takes"))
     yield Bad("one image", (preds[0], target[0]), TypeError, ("preds is a dict", "[preds]"))
     yield Bad("nothing", (preds, None), TypeError, ("target is a NoneType",))
@@ -130,18 +131,18 @@ def images(batch: tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]) -> It
             return tuple(lists)
 
         for key, value in image.items():
-            if key in ("iscrowd", "area"):
+            if key in ("iscrowd", "area") or (key == "scores" and not matches):
                 continue
             where = f"{name}[{full}]"
             fewer = {k: v for k, v in image.items() if k != key}
-            if key in ("boxes", "labels") or name == "preds":
-                yield Bad(f"{name} without {key}", spoilt(fewer), ValueError, (where, repr(key)))
-                yield Bad(f"{name} of fewer {key}", spoilt({**image, key: value[1:]}), ValueError, (where, key))
-                yield Bad(f"{name} of a list of {key}", spoilt({**image, key: value.tolist()}), TypeError, (where, "is a list"))
-                yield Bad(f"{name} with one {key}", spoilt({**image, key: value[0]}), ValueError, (name, key))
+            yield Bad(f"{name} without {key}", spoilt(fewer), ValueError, (where, repr(key)))
+            yield Bad(f"{name} of fewer {key}", spoilt({**image, key: value[1:]}), ValueError, (where, key))
+            yield Bad(f"{name} of a list of {key}", spoilt({**image, key: value.tolist()}), TypeError, (where, "is a list"))
+            yield Bad(f"{name} with one {key}", spoilt({**image, key: value[0]}), ValueError, (name, key))
         yield Bad(f"{name}: labels", spoilt({**image, "labels": image["labels"] + 0.5}), TypeError, (f"labels of {name}",))
-        nan = spoiled(image["boxes"], math.nan)
-        yield Bad(f"{name}: NaN", spoilt({**image, "boxes": nan}), ValueError, (f"boxes of {name}", "1 NaN"))
+        if matches:  # of means, NaN is NaN
+            nan = spoiled(image["boxes"], math.nan)
+            yield Bad(f"{name}: NaN", spoilt({**image, "boxes": nan}), ValueError, (f"boxes of {name}", "1 NaN"))
         yield Bad(f"{name}: sides", spoilt({**image, "boxes": image["boxes"][:, :3]}), ValueError, ("boxes", ", 4)"))
 
 
@@ -187,7 +188,7 @@ def faults(example: Example) -> Iterator[Bad]:
     if all(isinstance(given, list) and isinstance(batch[0][0], str) for given in batch):
         yield from texts(batch)
     if type(metric).__module__.startswith("epochal.detection"):
-        yield from images(batch)
+        yield from images(metric, batch)
     if not all(isinstance(given, Tensor | float) for given in batch):
         return
     yield from calls(batch)

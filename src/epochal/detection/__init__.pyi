@@ -1,1 +1,5 @@
+from .iou import CompleteIntersectionOverUnion as CompleteIntersectionOverUnion
+from .iou import DistanceIntersectionOverUnion as DistanceIntersectionOverUnion
+from .iou import GeneralizedIntersectionOverUnion as GeneralizedIntersectionOverUnion
+from .iou import IntersectionOverUnion as IntersectionOverUnion
 from .mean_ap import MeanAveragePrecision as MeanAveragePrecision

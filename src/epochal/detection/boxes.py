@@ -6,6 +6,8 @@ the order of COCO's own code, so that an overlap on a threshold falls on the sam
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -40,4 +42,33 @@ def overlap(a: Tensor, b: Tensor, crowd: Tensor | None = None) -> Tensor:
     union = areas(a) + areas(b) - common
     if crowd is not None:
         union = torch.where(crowd, areas(a), union)
-    return torch.where(common > 0, common / torch.where(common > 0, union, 1.0), 0.0)
+    return torch.where(common == 0, 0.0, common / torch.where(common == 0, 1.0, union))
+
+
+def hull(a: Tensor, b: Tensor) -> Tensor:
+    """Width and height ``(..., 2)`` of the smallest box around both."""
+    return torch.maximum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
+
+
+def generalized(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union, less the part of the box around both that is in neither."""
+    common, around = intersection(a, b), hull(a, b).prod(-1)
+    return overlap(a, b) - ratio(around - (areas(a) + areas(b) - common), around)
+
+
+def distance(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union, less the squared distance of the centres over that of the corners of the box around both."""
+    between = (a[..., :2] + a[..., 2:] / 2) - (b[..., :2] + b[..., 2:] / 2)
+    return overlap(a, b) - ratio(between.square().sum(-1), hull(a, b).square().sum(-1))
+
+
+def complete(a: Tensor, b: Tensor) -> Tensor:
+    """:func:`distance`, less a term for the difference of the shapes."""
+    angles = [torch.atan2(rows[..., 2], rows[..., 3]) for rows in (a, b)]
+    shape = 4 / math.pi**2 * (angles[0] - angles[1]).square()
+    return distance(a, b) - ratio(shape.square(), 1 - overlap(a, b) + shape)
+
+
+def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """0 over nothing, with a gradient of 0 there."""
+    return torch.where(denominator == 0, 0.0, numerator / torch.where(denominator == 0, 1.0, denominator))

@@ -1,7 +1,4 @@
-"""What detection metrics are given: a dictionary for each image, checked and joined.
-
-Objects and detections are matched on the host: what is joined is read there.
-"""
+"""What detection metrics are given: a dictionary for each image, checked and joined."""
 
 from __future__ import annotations
 
@@ -61,17 +58,22 @@ class Images:
                 came = f"{self.name}[{i}][{key!r}] has shape {check.shape(value)}"
                 check.fail(self.metric, came, f"{(length, *form)} is needed, a row for each label")
             parts.append(value)
-        rows = torch.cat(parts).detach() if parts else torch.zeros((0, *form))
-        if rows.is_floating_point() and rows.isnan().any():
-            check.fail(self.metric, f"{key} of {self.name} have {int(rows.isnan().sum())} NaN", "numbers are needed")
+        rows = torch.cat(parts) if parts else torch.zeros((0, *form), device=self.metric.device)
         check.real(self.metric, **{f"{key} of {self.name}": rows})
         return rows
 
-    def labels(self) -> Array:
+    def host(self, key: str, fill: float | None = None) -> Tensor:
+        """The same, read on the host."""
+        rows = self.entry(key, fill).detach().cpu()
+        if rows.is_floating_point() and rows.isnan().any():
+            check.fail(self.metric, f"{key} of {self.name} have {int(rows.isnan().sum())} NaN", "numbers are needed")
+        return rows
+
+    def labels(self) -> Tensor:
         labels = self.entry("labels")
         if labels.shape[0]:
             check.integers(self.metric, **{f"labels of {self.name}": labels})
-        return labels.numpy(force=True).astype(np.int64)
+        return labels.long()
 
 
 def pair(metric: Any, preds: Any, target: Any, of_preds: Sequence[str], of_target: Sequence[str]) -> tuple[Images, Images]:

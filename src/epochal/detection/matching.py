@@ -31,6 +31,12 @@ def in_range(areas: Array) -> Array:
     return np.asarray(inside @ BITS, np.uint8)
 
 
+def each_with(first: Array, number: Array) -> tuple[Array, Array]:
+    """All pairs of a row and one of ``number`` others, which are next to each other from ``first`` on: the places of both."""
+    row = np.repeat(np.arange(len(number)), number)
+    return row, np.arange(len(row)) + np.repeat(first - (np.cumsum(number) - number), number)
+
+
 @dataclass(frozen=True)
 class Pairs:
     """All pairs of a detection and an object of one group (an image and a class), the detections by group and score."""
@@ -51,8 +57,7 @@ class Pairs:
         ascending = target_key[target_order]
         first = np.searchsorted(ascending, key)
         number = np.searchsorted(ascending, key, side="right") - first
-        preds = np.repeat(np.arange(len(key)), number)
-        place = np.arange(len(preds)) + np.repeat(first - (np.cumsum(number) - number), number)
+        preds, place = each_with(first, number)
         return cls(order, rank, key, preds, target_order[place])
 
     def blocks(self) -> Iterator[tuple[int, int]]:

@@ -139,11 +139,11 @@ class MeanAveragePrecision(Metric):
         """Which detections find an object. ``preds``, ``target``: a dictionary for each image."""
         needed = ("labels", *(REGIONS[kind].key for kind in self.iou_type))
         images = pair(self, preds, target, (*needed, "scores"), needed)
-        scores = images[0].entry("scores")
+        scores = images[0].host("scores")
         check.floating(self, **{"scores of preds": scores})
-        labels = [each.labels() for each in images]
-        crowd = images[1].entry("iscrowd", 0).numpy(force=True).astype(bool)
-        area = images[1].entry("area", 0).numpy(force=True)
+        labels = [each.labels().numpy(force=True) for each in images]
+        crowd = images[1].host("iscrowd", 0).bool().numpy()
+        area = images[1].host("area", 0).numpy()
         state: State = {}
         for kind in self.iou_type:
             detections, objects = (REGIONS[kind](each, self.box_format) for each in images)
@@ -151,13 +151,13 @@ class MeanAveragePrecision(Metric):
             counted = np.where(crowd, 0, in_range(np.where(area > 0, area, objects.areas))).astype(np.uint8)
             for way in self.ways:
                 names, keys = grouped([each.image for each in images], labels, way == POOLED)
-                pairs = Pairs.of(keys[0], scores.double().numpy(force=True), keys[1], self.max_detection_thresholds[-1])
+                pairs = Pairs.of(keys[0], scores.double().numpy(), keys[1], self.max_detection_thresholds[-1])
                 self._warn(len(scores) - len(pairs.order))
                 overlaps = detections.overlaps(objects, pairs, crowd)
                 hits, ignored = self.matcher(pairs, overlaps, counted, crowd, inside[pairs.order])
                 limit = np.searchsorted(self.max_detection_thresholds, pairs.rank, side="right").astype(np.uint8)
                 rows = [labels[0][pairs.order], hits, ignored, limit, labels[1], counted]
-                fields = dict(zip(FIELDS, [scores.cpu()[torch.from_numpy(pairs.order)], *rows], strict=True))
+                fields = dict(zip(FIELDS, [scores[torch.from_numpy(pairs.order)], *rows], strict=True))
                 if self.extended_summary and way == self.ways[0]:
                     groups, numbers = counts(pairs.key, keys[1], names, len(images[0]))
                     fields |= {"overlaps": overlaps, "groups": groups, "images": numbers}

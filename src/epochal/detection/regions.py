@@ -34,7 +34,7 @@ class Boxes:
     key = "boxes"
 
     def __init__(self, images: Images, box_format: str) -> None:
-        self.rows = boxes.boxes(images.entry("boxes").cpu(), box_format)
+        self.rows = boxes.boxes(images.host("boxes"), box_format)
 
     @property
     def areas(self) -> Array:

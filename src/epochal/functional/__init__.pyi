@@ -200,6 +200,10 @@ from .clustering import mutual_info_score as mutual_info_score
 from .clustering import normalized_mutual_info_score as normalized_mutual_info_score
 from .clustering import rand_score as rand_score
 from .clustering import v_measure_score as v_measure_score
+from .detection import complete_intersection_over_union as complete_intersection_over_union
+from .detection import distance_intersection_over_union as distance_intersection_over_union
+from .detection import generalized_intersection_over_union as generalized_intersection_over_union
+from .detection import intersection_over_union as intersection_over_union
 from .detection import mean_average_precision as mean_average_precision
 from .nominal import cramers_v as cramers_v
 from .nominal import cramers_v_matrix as cramers_v_matrix

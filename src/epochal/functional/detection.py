@@ -1,7 +1,17 @@
 """The functions of :mod:`epochal.detection`."""
 
+from epochal.detection.iou import (
+    complete_intersection_over_union,
+    distance_intersection_over_union,
+    generalized_intersection_over_union,
+    intersection_over_union,
+)
 from epochal.detection.mean_ap import mean_average_precision
 
 __all__ = [
+    "complete_intersection_over_union",
+    "distance_intersection_over_union",
+    "generalized_intersection_over_union",
+    "intersection_over_union",
     "mean_average_precision",
 ]

@@ -55,3 +55,8 @@ mean_ap("classes", data(), {"class_metrics": True, "iou_thresholds": [0.3, 0.5],
 mean_ap("micro", data(), {"average": "micro", "class_metrics": True, "rec_thresholds": [0.0, 0.5, 1.0]})
 mean_ap("masks", data(masks=True), {"iou_type": "segm"})
 mean_ap("both", data(masks=True), {"iou_type": ("bbox", "segm"), "box_format": "xywh"})
+
+for name in ("Intersection", "GeneralizedIntersection", "DistanceIntersection", "CompleteIntersection"):
+    row(f"{name}OverUnion", "boxes", data())
+    row(f"{name}OverUnion", "all pairs", data(), {"respect_labels": False, "iou_threshold": 0.2})
+    row(f"{name}OverUnion", "classes", data(), {"class_metrics": True, "box_format": "cxcywh"})
