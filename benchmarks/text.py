@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import jiwer
 import torchmetrics
+from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF
 
 import epochal
@@ -71,6 +72,25 @@ def ngrams() -> Iterator[Row]:
     yield Row("chrF of 500", mine, time.perf_counter() - start, 50)
 
 
+def rouge() -> Iterator[Row]:
+    """By one sentence each, and by summaries of four lines."""
+    ours, scorer = epochal.functional, RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"])
+    stemming = RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"], use_stemmer=True)
+    sentences, summaries = translations(500), [["\n".join(side[i : i + 4]) for i in range(0, 800, 4)] for side in translations(800)]
+    for title, (preds, target), its, stems in (
+        ("ROUGE of 500", sentences, scorer, False),
+        ("ROUGE of 500, stems", sentences, stemming, True),
+        ("ROUGE of 200 of four lines", summaries, scorer, False),
+    ):
+        yield row(
+            f"{title}, rouge-score",
+            lambda p=preds, t=target, s=stems: ours.rouge_score(p, t, use_stemmer=s),
+            lambda p=preds, t=target, s=its: [s.score(wanted, text) for text, wanted in zip(p, t, strict=True)],
+            3,
+        )
+
+
 def rows() -> Iterator[Row]:
     yield from edits()
     yield from ngrams()
+    yield from rouge()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+import random
+import sys
 from pathlib import Path
 
 import jiwer
 import pytest
 import torch
+from rouge_score.rouge_scorer import RougeScorer, lcs_ind
 from sacrebleu.metrics import BLEU, CHRF
 
 from epochal import MetricCollection
@@ -242,7 +245,79 @@ def test_numbers_of_ngrams_do_not_wrap_around(monkeypatch):
     assert ef.chrf_score(preds, target) == chrf
 
 
-def test_without_the_extra(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "rapidfuzz.distance.Levenshtein", None)
-    with pytest.raises(ModuleNotFoundError, match=r"WordErrorRate: .* is not installed, but .*\. .*pip install epochal\[text\]"):
-        et.WordErrorRate()
+# --- ROUGE -------------------------------------------------------------------------------------------------------------------
+
+
+def in_lines():
+    """Summaries of three sentences, a line each, some of them empty."""
+    preds, target = translations()
+    joined = [["\n".join(side[i : i + 3]) for i in range(0, 60, 3)] for side in (preds, target)]
+    return [*joined[0], "\n", "a b\n\na c"], [[text] for text in [*joined[1], "a\nb", "\na c b\n b a"]]
+
+
+SUMMARIES = {
+    **{name: CORPORA[name] for name in ("one", "up to four", "capitals", "short", "nothing right", "scripts", "two real")},
+    "lines": in_lines,
+    "lines that repeat": lambda: (["the cat\nthe cat sat\non the mat"], [["the cat the cat\nthe mat", "sat\non\nmat the"]]),
+    "words that are stemmed": lambda: (["running runner runs easily ties"], [["he runs easy, tied tie"]]),
+}
+EVERY = (*(f"rouge{n}" for n in range(1, 10)), "rougeL", "rougeLsum")
+
+
+@pytest.mark.parametrize("data", SUMMARIES)
+@pytest.mark.parametrize("accumulate", ["best", "avg"])
+@pytest.mark.parametrize("use_stemmer", [False, True])
+def test_rouge_as_rouge_score(use_stemmer, accumulate, data):
+    preds, target = SUMMARIES[data]()
+    preds, target = preds[:40], target[:40]
+    scorer = RougeScorer(EVERY, use_stemmer=use_stemmer)
+    if accumulate == "best":
+        scored = [[scorer.score_multi(given, text)] for text, given in zip(preds, target, strict=True)]
+    else:
+        scored = [[scorer.score(reference, text) for reference in given] for text, given in zip(preds, target, strict=True)]
+    metric = et.ROUGEScore(use_stemmer, accumulate=accumulate, rouge_keys=EVERY)
+    function = ef.rouge_score(preds, target, accumulate, use_stemmer, rouge_keys=list(EVERY))
+    for found in (computed(metric, preds, target, 0, 1), function):
+        assert len(found) == 33
+        for key in EVERY:
+            for reading in ("precision", "recall", "fmeasure"):
+                each = [sum(getattr(s[key], reading) for s in of_text) / len(of_text) for of_text in scored]
+                assert found[f"{key}_{reading}"].item() == pytest.approx(sum(each) / len(each), rel=1e-6), key
+
+
+def test_rouge_of_words_of_ones_own():
+    def words(text):
+        return [part for part in text.split("|") if part != "x"]
+
+    metric = et.ROUGEScore(normalizer=str.upper, tokenizer=words, rouge_keys=("rouge1", "rougeLsum"))
+    found = metric(["Ä b|c\n|x"], ["ä B|d|C"])
+    assert found["rouge1_recall"].item() == pytest.approx(1 / 3)  # "Ä B"; "C\n" and "X" are other words
+    assert found["rougeLsum_recall"].item() == pytest.approx(2 / 3)  # the line break is none
+    assert et.ROUGEScore(tokenizer=str.split, rouge_keys="rouge2")("A-b", "a b")["rouge2_fmeasure"] == 1
+    assert et.ROUGEScore(normalizer=str.strip, rouge_keys="rouge1")("A b", "a b ")["rouge1_fmeasure"] == 0.5
+    assert all(value.isnan() for value in ef.rouge_score([], []).values())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_common_places_as_a_table(seed):
+    """Also of more tokens than a machine's word has bits."""
+    chance = random.Random(seed)
+    x, y = (chance.choices("abcdefg", k=n) for n in (70 * seed, 90))
+    assert et.subsequences.common_places(x, y)[::-1] == lcs_ind(x, y)
+
+
+NEEDED = [
+    (et.WordErrorRate, {}, "rapidfuzz.distance.Levenshtein"),
+    (et.EditDistance, {}, "rapidfuzz.distance.Levenshtein"),
+    (et.SacreBLEUScore, {}, "sacrebleu.metrics.bleu"),
+    (et.ROUGEScore, {}, "rapidfuzz.distance.LCSseq"),
+    (et.ROUGEScore, {"use_stemmer": True}, "nltk.stem.porter"),
+]
+
+
+@pytest.mark.parametrize(("cls", "arguments", "module"), NEEDED)
+def test_without_the_extra(cls, arguments, module, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    named = rf"{cls.__name__}: {module} is not installed, but it is needed\. Install it by: pip install epochal\[text\]"
+    with pytest.raises(ModuleNotFoundError, match=named):
+        cls(**arguments)

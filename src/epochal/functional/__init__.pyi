@@ -225,6 +225,7 @@ from .text import char_error_rate as char_error_rate
 from .text import chrf_score as chrf_score
 from .text import edit_distance as edit_distance
 from .text import match_error_rate as match_error_rate
+from .text import rouge_score as rouge_score
 from .text import sacre_bleu_score as sacre_bleu_score
 from .text import word_error_rate as word_error_rate
 from .text import word_information_lost as word_information_lost

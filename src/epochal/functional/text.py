@@ -10,6 +10,7 @@ from epochal.text.edits import (
     word_information_lost,
     word_information_preserved,
 )
+from epochal.text.rouge import rouge_score
 
 __all__ = [
     "bleu_score",
@@ -17,6 +18,7 @@ __all__ = [
     "chrf_score",
     "edit_distance",
     "match_error_rate",
+    "rouge_score",
     "sacre_bleu_score",
     "word_error_rate",
     "word_information_lost",

@@ -7,3 +7,4 @@ from .edits import MatchErrorRate as MatchErrorRate
 from .edits import WordErrorRate as WordErrorRate
 from .edits import WordInfoLost as WordInfoLost
 from .edits import WordInfoPreserved as WordInfoPreserved
+from .rouge import ROUGEScore as ROUGEScore

@@ -37,6 +37,15 @@ def texts(references: int | None = None) -> Callable[[], list[tuple[list[str], l
     return batches
 
 
+def lines(batches: Callable[[], list[tuple[list[str], list]]]) -> Callable[[], list[tuple[list[str], list]]]:
+    """The same, with a line for each sentence."""
+
+    def parted(text):
+        return [parted(part) for part in text] if isinstance(text, list) else text.replace(" . ", " .\n").replace(" and ", "\nand ")
+
+    return lambda: [(parted(preds), parted(target)) for preds, target in batches()]
+
+
 FUNCTIONS = {
     "WordErrorRate": "word_error_rate",
     "CharErrorRate": "char_error_rate",
@@ -56,3 +65,7 @@ row("SacreBLEUScore", "char", texts(), {"tokenize": "char"}, function="sacre_ble
 row("CHRFScore", "one", texts(), function="chrf_score")
 row("CHRFScore", "references", texts(3), {"n_word_order": 0, "beta": 1.0, "whitespace": True}, function="chrf_score")
 row("CHRFScore", "each", texts(3), {"return_sentence_level_score": True}, function="chrf_score", rows=True)
+row("ROUGEScore", "one", lines(texts()), function="rouge_score")
+row("ROUGEScore", "best", lines(texts(3)), {"use_stemmer": True}, function="rouge_score")
+row("ROUGEScore", "avg", texts(3), {"accumulate": "avg", "rouge_keys": ("rouge1", "rouge3", "rougeL")}, function="rouge_score")
+row("ROUGEScore", "words", texts(), {"normalizer": str.upper, "tokenizer": list, "rouge_keys": "rouge2"}, function="rouge_score")
