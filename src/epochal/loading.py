@@ -12,10 +12,10 @@ from epochal import check
 from epochal.states import Blocks, Slot, kind
 
 if TYPE_CHECKING:
-    from epochal.metric import Metric
+    from epochal.stateful import Stateful
 
 
-def check_schema(metric: Metric, needed: int, about: Mapping[str, Any]) -> None:
+def check_schema(metric: Stateful, needed: int, about: Mapping[str, Any]) -> None:
     """Raise unless a saved state is of this release's form, and was declared as the metric's own is."""
     version = about.get("version", needed)
     if version != needed:
@@ -32,7 +32,7 @@ def check_schema(metric: Metric, needed: int, about: Mapping[str, Any]) -> None:
             check.fail(metric, came, f"here it is {own}", "Build the metric with the arguments that it was saved with.")
 
 
-def loadable(metric: Metric, slot: Slot, field: Any, exact: bool) -> Any:
+def loadable(metric: Stateful, slot: Slot, field: Any, exact: bool) -> Any:
     """A copy of a loaded field in the dtype that the state is kept in; raises if it is no such field.
 
     ``exact``: whether it must hold the kind of numbers that was declared; the classic way may have made any other tensor of it.

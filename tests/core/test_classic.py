@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from epochal.classic import cleaned
 from epochal.metric import Metric
 from tests import toys
 
@@ -198,7 +199,7 @@ def test_metrics_inside():
     assert metric(y) == 6
     assert metric.compute() == 9
     assert metric.update_called
-    assert metric.net is metric._clean().net  # a network is not copied for a batch
+    assert metric.net is cleaned(metric).net  # a network is not copied for a batch
     with pytest.raises(ArithmeticError):
         metric.update(torch.ones(3))
     assert metric.compute() == 9

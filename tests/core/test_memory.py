@@ -199,7 +199,7 @@ def test_lists_stay_on_the_cpu_wherever_the_metric_goes(kind):
         metric = kind(compute_on_cpu=wanted)
         metric.update(*batch)
         asked = []
-        with mock.patch("epochal.metric.place", side_effect=lambda field, device: asked.append(device) or field):
+        with mock.patch("epochal.stateful.place", side_effect=lambda field, device: asked.append(device) or field):
             metric._device = torch.device("cuda:0")
             name = next(iter(metric.metric_state))
             metric.placed(name, metric.metric_state[name])

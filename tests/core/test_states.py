@@ -216,7 +216,7 @@ def test_compute_on_cpu_moves_lists_as_they_come(kind, monkeypatch):
         moved.append(device)
         return field
 
-    monkeypatch.setattr("epochal.metric.place", place)
+    monkeypatch.setattr("epochal.stateful.place", place)
     for wanted in (False, True):
         metric = kind(compute_on_cpu=wanted)
         metric.update(torch.arange(3.0))

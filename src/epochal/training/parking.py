@@ -8,7 +8,7 @@ the run and is left alone.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
@@ -211,7 +211,7 @@ def joined(metric: Any, parts: list[Any]) -> Any:
 def identity(metric: Any) -> Any:
     """The state of no data."""
     if isinstance(metric, Metric):
-        return cast(Metric, cleaned(metric)).snapshot()
+        return cleaned(metric).snapshot()
     now = foreign.snapshot(metric)
     metric.reset()
     empty = foreign.snapshot(metric)

@@ -285,10 +285,10 @@ class Copies(Metric, composite=True):
         twins = [cleaned(metric) for metric in self.metrics]
         for twin, call in zip(twins, self.calls(weights, args, kwargs), strict=True):
             if call is not None:
-                cast(Metric, twin).update(*call[0], **call[1])
+                twin.update(*call[0], **call[1])
         batch = {leaf: leaf.snapshot() for twin in twins for leaf in leaves(twin)}
         with held({**batch, **exchanged(batch, on_step=True)}):
-            return [cast(Metric, twin).compute() for twin in twins]
+            return [twin.compute() for twin in twins]
 
     def _added(self, verb: str, weights: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
         values = []

@@ -61,7 +61,7 @@ class Running(Metric):
             taken = [(self.base_metric, self.base_metric.measured(args, kwargs))]
         else:  # it says itself what an update is
             twin = cleaned(self.base_metric)
-            twin.update(*args, **kwargs)  # type: ignore[operator]
+            twin.update(*args, **kwargs)
             taken = [(leaf, leaf.snapshot()) for leaf in leaves(twin)]
         return self._rows([[(leaf, snapshot)] for leaf, snapshot in taken])
 
@@ -113,7 +113,7 @@ class Running(Metric):
                 leaf.restore(leaf.after(snapshot) if index else snapshot)
             held_in[leaf] = leaf.snapshot()
         with held(held_in):
-            return twin.compute()  # type: ignore[operator]
+            return twin.compute()
 
 
 def over_time(metric: Metric, earlier: Snapshot, later: Snapshot) -> Snapshot:
