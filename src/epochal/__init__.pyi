@@ -4,6 +4,7 @@ from . import classification as classification
 from . import clustering as clustering
 from . import detection as detection
 from . import functional as functional
+from . import image as image
 from . import nominal as nominal
 from . import regression as regression
 from . import segmentation as segmentation
@@ -72,6 +73,9 @@ from .classification.precision import (
     Specificity as Specificity,
 )
 from .collection import MetricCollection as MetricCollection
+from .image.peak import PeakSignalNoiseRatio as PeakSignalNoiseRatio
+from .image.structure import MultiScaleStructuralSimilarityIndexMeasure as MultiScaleStructuralSimilarityIndexMeasure
+from .image.structure import StructuralSimilarityIndexMeasure as StructuralSimilarityIndexMeasure
 from .metric import Metric as Metric
 from .metric import held as held
 from .metric import leaves as leaves

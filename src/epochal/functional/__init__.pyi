@@ -2,6 +2,7 @@ from . import audio as audio
 from . import classification as classification
 from . import clustering as clustering
 from . import detection as detection
+from . import image as image
 from . import nominal as nominal
 from . import pairwise as pairwise
 from . import regression as regression
@@ -205,6 +206,9 @@ from .detection import distance_intersection_over_union as distance_intersection
 from .detection import generalized_intersection_over_union as generalized_intersection_over_union
 from .detection import intersection_over_union as intersection_over_union
 from .detection import mean_average_precision as mean_average_precision
+from .image import multiscale_structural_similarity_index_measure as multiscale_structural_similarity_index_measure
+from .image import peak_signal_noise_ratio as peak_signal_noise_ratio
+from .image import structural_similarity_index_measure as structural_similarity_index_measure
 from .nominal import cramers_v as cramers_v
 from .nominal import cramers_v_matrix as cramers_v_matrix
 from .pairwise import pairwise_cosine_similarity as pairwise_cosine_similarity

@@ -1,0 +1,6 @@
+"""The functions of :mod:`epochal.image`."""
+
+from epochal.image.peak import peak_signal_noise_ratio
+from epochal.image.structure import multiscale_structural_similarity_index_measure, structural_similarity_index_measure
+
+__all__ = ["multiscale_structural_similarity_index_measure", "peak_signal_noise_ratio", "structural_similarity_index_measure"]

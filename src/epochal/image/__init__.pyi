@@ -1,0 +1,3 @@
+from .peak import PeakSignalNoiseRatio as PeakSignalNoiseRatio
+from .structure import MultiScaleStructuralSimilarityIndexMeasure as MultiScaleStructuralSimilarityIndexMeasure
+from .structure import StructuralSimilarityIndexMeasure as StructuralSimilarityIndexMeasure
