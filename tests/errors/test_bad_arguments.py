@@ -20,6 +20,17 @@ BAD = {  # by the name of an argument: values that no metric takes
     "num_classes": [(0, VALUES), (1, VALUES), (-3, VALUES), (3.0, TYPES), ("3", TYPES), (True, TYPES)],
     "num_labels": [(0, VALUES), (1, VALUES), (3.0, TYPES), ("3", TYPES)],
     "top_k": [(0, VALUES), (-1, VALUES), (1.0, TYPES), ("1", TYPES)],
+    "data_range": [(0, VALUES), (-1.0, VALUES), (math.nan, VALUES), ((1.0, 0.0), VALUES), ((1.0,), VALUES), ("1", TYPES)],
+    "base": [(0, VALUES), (1, VALUES), (math.inf, VALUES), ("10", TYPES), (None, TYPES)],
+    "dim": [(1.5, TYPES), ("1", TYPES), ((1, None), TYPES)],
+    "gaussian_kernel": [("yes", VALUES), (None, VALUES)],
+    "sigma": [(0, VALUES), (-1.0, VALUES), (math.nan, VALUES), ("1.5", TYPES), (None, TYPES)],
+    "kernel_size": [(0, VALUES), (4, VALUES), (2.5, TYPES), ("11", TYPES)],
+    "k1": [(-1, VALUES), ("0.01", TYPES)],
+    "k2": [(-1, VALUES), ("0.03", TYPES)],
+    "betas": [((), VALUES), (("a",), VALUES), (0.5, VALUES)],
+    "return_full_image": [("yes", VALUES), (None, VALUES)],
+    "return_contrast_sensitivity": [("yes", VALUES), (None, VALUES)],
     "average": [("macor", VALUES), ("samples", VALUES), (1, VALUES)],
     "multidim_average": [("sampelwise", VALUES), (None, VALUES)],
     "ignore_index": [(1.5, TYPES), ("a", TYPES)],
@@ -152,7 +163,7 @@ def test_refused(cls, arguments):
         try:
             text = refused(lambda: cls(**{**arguments, name: value}), error, names(cls, arguments), (f"{name} is {value!r}",))
             if (
-                isinstance(value, str) and value in HINTS and HINTS[value] in text.split(" but ")[1]
+                isinstance(value, str) and value in HINTS and repr(HINTS[value]) in text.split(" but ")[1]
             ):  # one of the choices, so the closest of them
                 assert f"Did you mean {HINTS[value]!r}?" in text, text
         except (Exception, pytest.fail.Exception) as caught:

@@ -50,7 +50,10 @@ class PeakSignalNoiseRatio(Ranged):
         positive(self, "base", base)
         if base == 1:
             check.fail(self, f"base is {base!r}", "that of a logarithm is needed", "Pass base=10.0.")
-        self.base, self.dim = base, (dim,) if isinstance(dim, int) else dim if dim is None else tuple(dim)
+        over = dim if isinstance(dim, list | tuple) else () if dim is None else (dim,)
+        if not all(isinstance(number, int) for number in over):
+            raise TypeError(check.message(self, f"dim is {dim!r}", "the number of a dimension, or several, are needed"))
+        self.base, self.dim = base, None if dim is None else tuple(over)
         if self.data_range is None:
             self.add_state("low", torch.tensor(math.inf, dtype=torch.float64), dist_reduce_fx="min")
             self.add_state("high", torch.tensor(-math.inf, dtype=torch.float64), dist_reduce_fx="max")

@@ -149,13 +149,13 @@ class StructuralSimilarity(Ranged):
 
     def _fits(self, images: Tensor) -> None:
         """The window has a place in the smallest scale of these images."""
-        came = f"preds has shape {check.shape(images)}"
         if images.ndim not in (4, 5):
+            came = f"preds has shape {check.shape(images)}"
             check.fail(self, came, "(N, C, H, W) or (N, C, D, H, W) is needed", "A gray image has C = 1: preds.unsqueeze(1).")
-        least = tuple((len(weights) - 1) * 2 ** (self.scales - 1) + 1 for weights in self.window(images.ndim - 2))
+        least = [(len(weights) - 1) * 2 ** (self.scales - 1) + 1 for weights in self.window(images.ndim - 2)]
         if any(size < need for size, need in zip(images.shape[2:], least, strict=True)):
-            fix = f"Take larger images{', fewer betas' * (self.scales > 1)} or a smaller window."
-            check.fail(self, came, f"at least {least} is needed for the window", fix)
+            came, needed = f"preds has shape {check.shape(images)}", f"at least {tuple(least)} is needed for the window"
+            check.fail(self, came, needed, f"Take larger images{', fewer betas' * (self.scales > 1)} or a smaller window.")
 
     def rated(self, preds: Tensor, target: Tensor, data_range: Any) -> State:
         """Of each image: ``scores``, ``(N,)``, and what ``extra`` names."""
@@ -257,6 +257,8 @@ class StructuralSimilarityIndexMeasure(StructuralSimilarity):
         return_contrast_sensitivity: bool = False,
         **kwargs: Unpack[MetricOptions],
     ) -> None:
+        check.choice(self, "return_full_image", return_full_image, (True, False))
+        check.choice(self, "return_contrast_sensitivity", return_contrast_sensitivity, (True, False))
         if return_full_image and return_contrast_sensitivity:
             came = "return_full_image and return_contrast_sensitivity are both True"
             check.fail(self, came, "one of them is needed", "Make a metric for each.")

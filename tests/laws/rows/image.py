@@ -27,15 +27,22 @@ row("PeakSignalNoiseRatio", "number", small, {"data_range": 1.0}, function=psnr)
 row("PeakSignalNoiseRatio", "range of the data", small, {"base": 2.0}, function=psnr)
 row("PeakSignalNoiseRatio", "clamped", small, {"data_range": (0.1, 0.8)}, function=psnr)
 for reduction in ("elementwise_mean", "sum", "none"):
-    row("PeakSignalNoiseRatio", f"slices, {reduction}", small, {"dim": (1, -1, 2), "reduction": reduction}, function=psnr)
+    row(
+        "PeakSignalNoiseRatio",
+        f"slices, {reduction}",
+        small,
+        {"dim": (1, -1, 2), "reduction": reduction},
+        psnr,
+        rows=reduction == "none",
+    )
 row("StructuralSimilarityIndexMeasure", "number", flat, window, function=ssim)
 row("StructuralSimilarityIndexMeasure", "range of the data", flat, {"sigma": 0.5}, function=ssim)
 row("StructuralSimilarityIndexMeasure", "uniform", deep, {"gaussian_kernel": False, "kernel_size": (3, 5, 1), "data_range": (0, 1)})
 for reduction in ("sum", "none"):
-    row("StructuralSimilarityIndexMeasure", reduction, flat, {**window, "reduction": reduction}, function=ssim)
+    row("StructuralSimilarityIndexMeasure", reduction, flat, {**window, "reduction": reduction}, ssim, rows=reduction == "none")
 for extra in ("return_full_image", "return_contrast_sensitivity"):
-    row("StructuralSimilarityIndexMeasure", extra, flat, {**window, extra: True}, function=ssim)
-    row("StructuralSimilarityIndexMeasure", f"{extra}, range of the data", flat, {"sigma": 0.5, extra: True}, function=ssim)
+    row("StructuralSimilarityIndexMeasure", extra, flat, {**window, extra: True}, ssim, rows=True)
+    row("StructuralSimilarityIndexMeasure", f"{extra}, range of the data", flat, {"sigma": 0.5, extra: True}, ssim, rows=True)
 row("MultiScaleStructuralSimilarityIndexMeasure", "relu", flat, {**window, "betas": (0.4, 0.6)}, function=multiscale)
 row("MultiScaleStructuralSimilarityIndexMeasure", "simple", deep, {**window, "betas": (1.0,), "normalize": "simple"})
 row(
