@@ -209,6 +209,15 @@ def test_thresholds_and_limits_of_ones_own(average):
     assert found["mar_4_per_class"] == -1
 
 
+def test_thresholds_may_be_arrays_or_tensors():
+    preds, target = images(2)
+    as_list = {"iou_thresholds": [0.5, 0.625], "rec_thresholds": [0.25, 0.5], "max_detection_thresholds": [2, 100]}
+    expected = ef.mean_average_precision(preds, target, **as_list)
+    for form in (np.array, torch.tensor, tuple):
+        assert same(ef.mean_average_precision(preds, target, **{k: form(v) for k, v in as_list.items()}), expected)
+        assert MeanAveragePrecision(**{k: form(v) for k, v in as_list.items()}).max_detection_thresholds == [2, 100]
+
+
 def test_formats():
     preds, target = images(4)
     expected = computed(preds, target)

@@ -251,8 +251,7 @@ def counts(pred_key: Array, target_key: Array, names: Array, images: int) -> tup
 
 def fractions(metric: Any, name: str, given: Sequence[float] | None, default: Array) -> list[float]:
     """Thresholds from 0 to 1."""
-    if given is None:
-        return [float(x) for x in default]
+    given = plain(default if given is None else given)
     if not isinstance(given, list | tuple) or any(isinstance(x, bool) or not isinstance(x, int | float) for x in given):
         raise TypeError(check.message(metric, f"{name} is {given!r}", "a list of numbers is needed"))
     if not given or not all(0 <= x <= 1 for x in given):
@@ -260,10 +259,14 @@ def fractions(metric: Any, name: str, given: Sequence[float] | None, default: Ar
     return [float(x) for x in given]
 
 
+def plain(given: Any) -> Any:
+    """Numbers of a tensor or an array as a list."""
+    return given.tolist() if isinstance(given, Tensor | np.ndarray) else given
+
+
 def limits(metric: Any, given: Sequence[int] | None) -> list[int]:
     """Limits of the number of detections, ascending."""
-    if given is None:
-        return [1, 10, 100]
+    given = [1, 10, 100] if given is None else plain(given)
     if not isinstance(given, list | tuple) or any(isinstance(x, bool) or not isinstance(x, int) for x in given):
         raise TypeError(check.message(metric, f"max_detection_thresholds is {given!r}", "a list of integers is needed"))
     if not given or min(given) < 1 or len(given) > 255:
@@ -301,4 +304,4 @@ def mean_average_precision(
 
 
 def hashable(given: Any) -> Any:
-    return tuple(given) if isinstance(given, list) else given
+    return tuple(plain(given)) if isinstance(given, list | Tensor | np.ndarray) else given

@@ -55,20 +55,26 @@ def tables(matcher: Matcher, matches: Matches, recalls: Array, limits: int, ever
     for k, (start, end) in enumerate(itertools.pairwise(ends)):
         rows = order[start:end]
         hits, seen = matcher.unpacked(matches.hits[rows]), ~matcher.unpacked(matches.ignored[rows])
-        for m in range(limits):
-            passed = matches.limit[rows] <= m
-            for a in range(size[0]):
-                if not count[a][k]:
-                    continue
-                found = hits[a][:, passed].cumsum(1)
-                out.recall[:, k, a, m] = found[:, -1] / count[a][k] if passed.any() else 0
-                if every_limit or m == limits - 1:
-                    at = first_reach(found, np.searchsorted(np.arange(count[a][k] + 1) / count[a][k], recalls))
-                    ratio = found / (seen[a][:, passed].cumsum(1) + np.spacing(1))
-                    best = np.maximum.accumulate(ratio[:, ::-1], 1)[:, ::-1]
-                    out.precision[:, :, k, a, m] = read(best, at)
-                    out.scores[:, :, k, a, m] = read(np.broadcast_to(matches.scores[rows][passed], found.shape), at)
+        passed = matches.limit[rows] <= np.arange(limits)[:, None]
+        for a in range(size[0]):
+            if not count[a][k]:
+                continue
+            out.recall[:, k, a] = np.count_nonzero(hits[a][:, None] & passed, axis=-1) / count[a][k]
+            needed = np.searchsorted(np.arange(count[a][k] + 1) / count[a][k], recalls)
+            for m in range(limits) if every_limit else [limits - 1]:
+                here = slice(None) if m == limits - 1 else passed[m]  # the last limit lets all pass that are there
+                curve = interpolated(hits[a][:, here], seen[a][:, here], matches.scores[rows][here], needed)
+                out.precision[:, :, k, a, m], out.scores[:, :, k, a, m] = curve
     return out
+
+
+def interpolated(hits: Array, seen: Array, scores: Array, needed: Array) -> tuple[Array, Array]:
+    """Precision and score ``(T, R)`` where so many objects are found, of detections ``(T, N)``; 0 where they never are."""
+    found = hits.cumsum(1)
+    at = first_reach(found, needed)
+    ratio = found / (seen.cumsum(1) + np.spacing(1))
+    best = np.maximum.accumulate(ratio[:, ::-1], 1)[:, ::-1]
+    return read(best, at), read(np.broadcast_to(scores, best.shape), at)
 
 
 def first_reach(found: Array, needed: Array) -> Array:
