@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 NUMBERS = (np.ndarray, np.generic)
+NESTED = (dict, list, tuple)
 NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 
 
@@ -62,9 +63,11 @@ def mark(value: Any, path: tuple[Any, ...]) -> None:
 def has_double(args: Iterable[Any], kwargs: Mapping[str, Any]) -> bool:
     """Whether float64 is among the arguments of a call, or in lists and dictionaries among them: then its result is, too."""
     for value in (*args, *kwargs.values()) if kwargs else args:
+        if type(value) is str:  # texts come by the thousand, and nothing else is told apart as fast
+            continue
         if isinstance(value, Tensor):
             if value.dtype is torch.float64:
                 return True
-        elif (isinstance(value, dict) and has_double((), value)) or (isinstance(value, list | tuple) and has_double(value, {})):
+        elif isinstance(value, NESTED) and has_double(value.values() if isinstance(value, dict) else value, {}):
             return True
     return False

@@ -257,6 +257,9 @@ def test_many_detections_of_one_class():
         metric.update(preds, target)
     metric.warn_on_many_detections = False
     metric.update(preds, target)
+    metric.merge_state(MeanAveragePrecision())  # which would have warned: the statistic is the same
+    with pytest.raises(ValueError, match="MeanAveragePrecision: merge_state got"):
+        metric.merge_state(MeanAveragePrecision(max_detection_thresholds=[1, 10, 50]))
 
 
 # --- what has no value --------------------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ class Images:
                 continue  # an empty one may have any form
             value: Any = image.get(key)
             if value is None and fill is not None:
-                value = torch.full((length,), fill)
+                value = torch.full((length,), fill, device=image["labels"].device)
             check.tensors(self.metric, **{f"{self.name}[{i}][{key!r}]": value})
             if value.shape != (length, *form):
                 came = f"{self.name}[{i}][{key!r}] has shape {check.shape(value)}"

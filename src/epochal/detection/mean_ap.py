@@ -131,7 +131,7 @@ class MeanAveragePrecision(Metric):
 
     def measured_by(self) -> Hashable:
         thresholds = tuple(self.iou_thresholds), tuple(self.max_detection_thresholds)
-        return self.box_format, self.iou_type, *thresholds, self.extended_summary, tuple(self.ways), self.warn_on_many_detections
+        return self.box_format, self.iou_type, *thresholds, self.extended_summary, tuple(self.ways)
 
     # --- the statistic -------------------------------------------------------------------------------------------------------
 
