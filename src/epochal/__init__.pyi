@@ -7,6 +7,7 @@ from . import functional as functional
 from . import image as image
 from . import nominal as nominal
 from . import regression as regression
+from . import retrieval as retrieval
 from . import segmentation as segmentation
 from . import testing as testing
 from . import text as text
@@ -88,6 +89,16 @@ from .regression.joint import PearsonCorrCoef as PearsonCorrCoef
 from .regression.joint import R2Score as R2Score
 from .regression.ranked import KendallRankCorrCoef as KendallRankCorrCoef
 from .regression.ranked import SpearmanCorrCoef as SpearmanCorrCoef
+from .retrieval.curve import RetrievalPrecisionRecallCurve as RetrievalPrecisionRecallCurve
+from .retrieval.curve import RetrievalRecallAtFixedPrecision as RetrievalRecallAtFixedPrecision
+from .retrieval.hits import RetrievalFallOut as RetrievalFallOut
+from .retrieval.hits import RetrievalHitRate as RetrievalHitRate
+from .retrieval.hits import RetrievalPrecision as RetrievalPrecision
+from .retrieval.hits import RetrievalRecall as RetrievalRecall
+from .retrieval.hits import RetrievalRPrecision as RetrievalRPrecision
+from .retrieval.places import RetrievalMAP as RetrievalMAP
+from .retrieval.places import RetrievalMRR as RetrievalMRR
+from .retrieval.places import RetrievalNormalizedDCG as RetrievalNormalizedDCG
 from .text.bleu import BLEUScore as BLEUScore
 from .text.bleu import SacreBLEUScore as SacreBLEUScore
 from .text.chrf import CHRFScore as CHRFScore

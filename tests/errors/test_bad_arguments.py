@@ -67,6 +67,11 @@ BAD = {  # by the name of an argument: values that no metric takes
     "filter_length": [(0, VALUES), (2.5, TYPES)],
     "use_cg_iter": [(0, VALUES), (2.5, TYPES)],
     "load_diag": [(-1.0, VALUES), ("1", TYPES)],
+    "empty_target_action": [("negg", VALUES), (None, VALUES)],
+    "aggregation": [("maen", VALUES), (None, VALUES)],
+    "adaptive_k": [("yes", VALUES), (None, VALUES)],
+    "max_k": [(0, VALUES), (-1, VALUES), (1.0, TYPES), ("1", TYPES), (True, TYPES)],
+    "min_precision": [(-0.1, VALUES), (1.5, VALUES), (math.nan, VALUES), ("1", TYPES), (None, TYPES)],
     "num_outputs": [(0, VALUES), (2.5, TYPES)],
     "substitution_cost": [(-1, VALUES), (1.0, TYPES), ("1", TYPES), (True, TYPES)],
     "reduction": [("maen", VALUES), (1, VALUES)],
@@ -105,6 +110,7 @@ HINTS = {
     "xyhw": "xywh",
     "segmm": "segm",
     "pycoco": "pycocotools",
+    "negg": "neg",
 }
 
 

@@ -6,6 +6,7 @@ from . import image as image
 from . import nominal as nominal
 from . import pairwise as pairwise
 from . import regression as regression
+from . import retrieval as retrieval
 from . import segmentation as segmentation
 from . import text as text
 from .audio import permutation_invariant_training as permutation_invariant_training
@@ -222,6 +223,16 @@ from .regression import mean_squared_error as mean_squared_error
 from .regression import pearson_corrcoef as pearson_corrcoef
 from .regression import r2_score as r2_score
 from .regression import spearman_corrcoef as spearman_corrcoef
+from .retrieval import retrieval_auroc as retrieval_auroc
+from .retrieval import retrieval_average_precision as retrieval_average_precision
+from .retrieval import retrieval_fall_out as retrieval_fall_out
+from .retrieval import retrieval_hit_rate as retrieval_hit_rate
+from .retrieval import retrieval_normalized_dcg as retrieval_normalized_dcg
+from .retrieval import retrieval_precision as retrieval_precision
+from .retrieval import retrieval_precision_recall_curve as retrieval_precision_recall_curve
+from .retrieval import retrieval_r_precision as retrieval_r_precision
+from .retrieval import retrieval_recall as retrieval_recall
+from .retrieval import retrieval_reciprocal_rank as retrieval_reciprocal_rank
 from .segmentation import dice_score as dice_score
 from .segmentation import mean_iou as mean_iou
 from .text import bleu_score as bleu_score

@@ -1,0 +1,11 @@
+from .curve import RetrievalPrecisionRecallCurve as RetrievalPrecisionRecallCurve
+from .curve import RetrievalRecallAtFixedPrecision as RetrievalRecallAtFixedPrecision
+from .hits import RetrievalFallOut as RetrievalFallOut
+from .hits import RetrievalHitRate as RetrievalHitRate
+from .hits import RetrievalPrecision as RetrievalPrecision
+from .hits import RetrievalRecall as RetrievalRecall
+from .hits import RetrievalRPrecision as RetrievalRPrecision
+from .places import RetrievalAUROC as RetrievalAUROC
+from .places import RetrievalMAP as RetrievalMAP
+from .places import RetrievalMRR as RetrievalMRR
+from .places import RetrievalNormalizedDCG as RetrievalNormalizedDCG
