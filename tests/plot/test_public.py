@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
 from epochal.metric import Metric
@@ -17,7 +19,8 @@ def test_every_metric_has_a_picture(name):
     for batch in example.batches():
         metric.update(*batch)
     figure = Figure()
-    metric.plot(ax=figure)
+    where = "axes" if "axes" in inspect.signature(metric.plot).parameters else "ax"  # of several tasks
+    metric.plot(**{where: figure})
     first = figure.axes[0]
     assert first.has_data()
     title = figure.get_suptitle() or first.get_title()
