@@ -31,6 +31,10 @@ BAD = {  # by the name of an argument: values that no metric takes
     "betas": [((), VALUES), (("a",), VALUES), (0.5, VALUES)],
     "return_full_image": [("yes", VALUES), (None, VALUES)],
     "return_contrast_sensitivity": [("yes", VALUES), (None, VALUES)],
+    "feature": [(100, VALUES), (True, TYPES), ("2048", TYPES), (None, TYPES)],
+    "reset_real_features": [("yes", VALUES), (None, VALUES)],
+    "input_img_size": [((299, 299), VALUES), (299, VALUES), ((1, 299, 299), VALUES), ((3, 0, 299), VALUES)],
+    "antialias": [("yes", VALUES), (None, VALUES)],
     "average": [("macor", VALUES), ("samples", VALUES), (1, VALUES)],
     "multidim_average": [("sampelwise", VALUES), (None, VALUES)],
     "ignore_index": [(1.5, TYPES), ("a", TYPES)],
@@ -140,7 +144,10 @@ def takes(cls, arguments, name):
 
 
 CLASSES = list(constructors())
-FINE = {(name, "num_classes", "1") for name in ("MeanIoU", "DiceScore")}  # a mask of one class
+FINE = {
+    *((name, "num_classes", "1") for name in ("MeanIoU", "DiceScore")),  # a mask of one class
+    ("FrechetInceptionDistance", "normalize", "True"),
+}
 WITH_A_TASK = ("num_classes", "num_labels", "average", "multidim_average")  # see test_without_a_task_there_is_one_average
 
 
@@ -200,6 +207,7 @@ def test_all_arguments_are_tried():
         "t_test",
         "bias_correction",
         "per_class",
+        "feature_extractor_weights_path",
         "zero_mean",
         "metric_a",
         "metric_b",

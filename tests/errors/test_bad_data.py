@@ -209,7 +209,7 @@ def faults(example: Example) -> Iterator[Bad]:
         yield from texts(batch)
     if type(metric).__module__.startswith("epochal.detection"):
         yield from images(metric, batch)
-    if not all(isinstance(given, Tensor | float) for given in batch):
+    if not all(isinstance(given, Tensor | float | bool) for given in batch):
         return
     yield from calls(batch)
     names = list(inspect.signature(metric.measure).parameters)
@@ -351,7 +351,7 @@ def outcome(metric: Any, *batches: tuple[Any, ...]) -> str:
 def test_nan_gives_no_plausible_number(example, deferred):
     """By discovery, for every argument of floats: first, last or alone; where values may not be looked at before compute, too."""
     good = example.batches()
-    if not all(isinstance(given, Tensor | float) for given in good[2]) or getattr(example.make(), "remove_nans", False):
+    if not all(isinstance(given, Tensor | float | bool) for given in good[2]) or getattr(example.make(), "remove_nans", False):
         return  # nothing to spoil, or rows with NaN are left out because that was asked for
     broken = []
     for bad in with_nan(good[2]):

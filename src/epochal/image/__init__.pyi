@@ -1,3 +1,4 @@
+from .frechet import FrechetInceptionDistance as FrechetInceptionDistance
 from .peak import PeakSignalNoiseRatio as PeakSignalNoiseRatio
 from .structure import MultiScaleStructuralSimilarityIndexMeasure as MultiScaleStructuralSimilarityIndexMeasure
 from .structure import StructuralSimilarityIndexMeasure as StructuralSimilarityIndexMeasure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.laws.data import each, row
 
@@ -52,3 +52,14 @@ row(
     {"sigma": 0.5, "betas": (0.4, 0.6)},
     function=multiscale,
 )
+
+
+def kinds() -> list[tuple[Tensor, bool]]:
+    """Batches of real and of generated images, in turn."""
+    images = [target for _, target in pairs(3, 5, 4)()] + [preds for preds, _ in pairs(3, 5, 4)()]
+    return [(batch, i % 2 == 0) for i, batch in enumerate(images)]
+
+
+means = nn.Sequential(nn.AdaptiveAvgPool2d((2, 1)), nn.Flatten())
+row("FrechetInceptionDistance", "a network", kinds, {"feature": means}, resplit=False)
+row("FrechetInceptionDistance", "more features than images", kinds, {"feature": nn.Flatten()}, resplit=False)
