@@ -107,6 +107,7 @@ from .text.edits import MatchErrorRate as MatchErrorRate
 from .text.edits import WordErrorRate as WordErrorRate
 from .text.edits import WordInfoLost as WordInfoLost
 from .text.edits import WordInfoPreserved as WordInfoPreserved
+from .wrappers.bootstrapping import BootStrapper as BootStrapper
 from .wrappers.classwise import ClasswiseWrapper as ClasswiseWrapper
 from .wrappers.min_max import MinMaxMetric as MinMaxMetric
 from .wrappers.multioutput import MultioutputWrapper as MultioutputWrapper
