@@ -57,7 +57,7 @@ def within(x: Tensor, bits: int) -> Tensor:
 
 def descending(groups: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Ascending integers, equal where group and ``x`` are: by group, then from the largest ``x``; and the order of rows."""
-    return torch.sort((within(groups, 31) << 32) + ((1 << 32) - 1 - within(x, 32)))
+    return torch.sort((within(groups, 31) << 32).sub_(within(x, 32)).add_((1 << 32) - 1))
 
 
 def runs(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,7 +97,7 @@ class Queries:
         self.tie, self.tie_size = runs(key)  # (N,), (T,)
         self.start, self.tie_start = before(self.size), before(self.tie_size)
         rows = torch.arange(1, key.shape[0] + 1, device=key.device)
-        self.position = rows - at(self.start, self.query)  # in its query, from 1
+        self.position = rows.sub_(at(self.start, self.query))  # in its query, from 1
         self.tie_query = at(self.query, self.tie_start)
         self.above = torch.nn.functional.pad((self.gain > 0).cumsum(0), (1, 0))  # (N + 1,): relevant rows before each
 
