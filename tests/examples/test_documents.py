@@ -64,3 +64,13 @@ def test_the_metric_of_the_guide_is_lawful(tmp_path, monkeypatch):
     check_metric(guide.MeanAbsoluteError, batches, function=guide.mean_absolute_error)
     preds, target = (torch.cat(part) for part in zip(*batches, strict=True))
     torch.testing.assert_close(guide.mean_absolute_error(preds, target), (preds - target).abs().mean())
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_rows_stand_in_tables(page):
+    """A row after a list or a paragraph is shown as text."""
+    lines = page.read_text().splitlines()
+    tables = [i for i, line in enumerate(lines) if re.fullmatch(r"\|[-:| ]+\|", line)]
+    inside = {j for i in tables for j in range(i - 1, next((k for k in range(i, len(lines)) if lines[k][:1] != "|"), len(lines)))}
+    outside = [line for i, line in enumerate(lines) if line.startswith("|") and i not in inside]
+    assert not outside
