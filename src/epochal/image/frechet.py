@@ -168,12 +168,14 @@ class FrechetInceptionDistance(FeatureMoments):
 def trace_of_root(a: Tensor, b: Tensor, rank: int) -> Tensor:
     r"""tr((AB)^½) of covariances, the smaller of which is of this rank at most.
 
-    AB has the eigenvalues of :math:`A^{1/2} B A^{1/2}`, which is symmetric: they are real, and found without a matrix root. Beyond
-    the rank they are rounding, whose roots would not be small.
+    With any R for which :math:`A = R R^T`, AB has the eigenvalues of :math:`R^T B R`, which is symmetric: they are real, and found
+    without a matrix root. Beyond the rank they are rounding, whose roots would not be small.
     """
     if not (a.isfinite().all() and b.isfinite().all()):  # of which LAPACK finds no eigenvalues
         return a.new_full((), torch.nan)
-    values, vectors = torch.linalg.eigh(a)
-    root = vectors * values.clamp(min=0).sqrt()
+    root, failed = torch.linalg.cholesky_ex(a)  # a root like any other, and the cheapest, where A is not singular
+    if failed:
+        values, vectors = torch.linalg.eigh(a)
+        root = vectors * values.clamp(min=0).sqrt()
     roots: Tensor = torch.linalg.eigvalsh(root.mT @ b @ root)[-rank:].clamp(min=0).sqrt()
     return roots.sum()

@@ -11,9 +11,9 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from epochal import check
-from epochal.image.ranges import Ranged, positive
+from epochal.image.ranges import Ranged, portions, positive
 from epochal.metric import MetricOptions, State, fixed
-from epochal.numeric import count
+from epochal.numeric import count, wide
 
 
 class PeakSignalNoiseRatio(Ranged):
@@ -69,18 +69,19 @@ class PeakSignalNoiseRatio(Ranged):
     def measure(self, preds: Tensor, target: Tensor) -> State:
         """The sum of squared errors, or of the logarithms of slices' means; or these means. And the extremes of target."""
         check.pair(self, preds, target)
-        preds, target = self.scaled(preds, target)
         state: State = {}
         if self.data_range is None:
-            state = dict(zip(("low", "high"), target.detach().aminmax(), strict=True)) if target.numel() else {}
-            state = state or {name: self.slots[name].identity() for name in ("low", "high")}
+            empty = () if target.numel() else (self.slots[name].identity() for name in ("low", "high"))
+            state = dict(zip(("low", "high"), empty or map(wide, target.detach().aminmax()), strict=True))
         if self.dim is None:
-            error = (preds - target).reshape(-1)
-            return {**state, "total": error @ error, "count": count(error.numel(), error)}
-        errors = (preds - target).square().mean(self._over(preds.ndim))
+            pairs = zip(*(portions(x.reshape(-1)) for x in (preds, target)), strict=True)
+            errors = (p - t for p, t in (self.scaled(*pair) for pair in pairs))
+            return {**state, "total": sum(error @ error for error in errors), "count": count(preds.numel(), preds)}
+        preds, target = self.scaled(preds, target)
+        means = (preds - target).square().mean(self._over(preds.ndim))
         if self.reduction == "none":
-            return {**state, "errors": errors}
-        return {**state, "total": errors.log().sum(), "count": count(errors.numel(), errors)}
+            return {**state, "errors": means}
+        return {**state, "total": means.log().sum(), "count": count(means.numel(), means)}
 
     def _over(self, ndim: int) -> tuple[int, ...]:
         """The dimensions of a slice, from 1 on."""

@@ -11,19 +11,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_dynamo_compiling
 from typing_extensions import Unpack
 
 from epochal import check
 from epochal.image.peak import hashed
-from epochal.image.ranges import Ranged, positive
+from epochal.image.ranges import Ranged, portions, positive
 from epochal.metric import MetricOptions, State, fixed
 from epochal.numeric import count, wide
 from epochal.states import parts
 
 Weights = Sequence[Sequence[float]]  # of the places of a window, for each dimension
 TRUNCATE = 3.5  # standard deviations after which a gaussian window ends, as in scikit-image: 11 places for 1.5
-CHUNK = 1 << 16  # pixels that are filtered together on a CPU: what is made of them stays in its cache
 
 
 def gaussian(sigma: float) -> list[float]:
@@ -166,10 +164,8 @@ class StructuralSimilarity(Ranged):
         window, map_ = self.window(preds.ndim - 2), self.extra == "image"
         constants = (self.k1 * data_range) ** 2, (self.k2 * data_range) ** 2
         planes = [mirrored(x, window) if map_ else x for x in (preds.flatten(0, 1), target.flatten(0, 1))]
-        whole = is_dynamo_compiling() or preds.device != check.CPU  # where a plane by itself is too little work
-        size = planes[0].shape[0] if whole else CHUNK // max(1, planes[0][:1].numel())
-        chunks = (torch.split(x, max(1, size)) for x in planes)
-        found = [similarity(p, t, window, *constants) for p, t in zip(*chunks, strict=True)]
+        pairs = zip(*(portions(x, x[:1].numel()) for x in planes), strict=True)
+        found = [similarity(p, t, window, *constants) for p, t in pairs]
         maps = torch.cat([similar for similar, _ in found]).reshape(preds.shape) if map_ else None
         if map_:
             found = [(inside(similar, window), inside(contrast, window)) for similar, contrast in found]
