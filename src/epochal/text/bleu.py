@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Hashable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
 from epochal import check
 from epochal.metric import MetricOptions, State, fixed
-from epochal.text.ngrams import Tokens, overlaps, words
+from epochal.numeric import wide
+from epochal.text.ngrams import Integers, Tokens, first_best, overlaps, words
 from epochal.text.texts import References, TextMetric, Texts, library, references
 
 
@@ -69,8 +71,8 @@ class BLEUScore(TextMetric):
         tokens = words(map(split, preds), (map(split, given) for given in target))
         found = list(overlaps(tokens, self.n_gram))
         counted = {
-            "right": torch.stack([order.clipped.sum() for order in found]),
-            "all": torch.stack([order.preds.sum() for order in found]),
+            "right": [int(order.clipped.sum()) for order in found],
+            "all": [int(order.preds.sum()) for order in found],
             "preds_length": tokens.preds.sum(),
             "target_length": closest(tokens).sum(),
         }
@@ -78,19 +80,18 @@ class BLEUScore(TextMetric):
 
     def value(self, right: Tensor, all: Tensor, preds_length: Tensor, target_length: Tensor) -> Tensor:
         more = (torch.arange(self.n_gram, device=right.device) > 0) & self.smooth
-        precision = torch.where(right + all > 0, (right.double() + more) / (all + more), more.double())
+        precision = torch.where(right + all > 0, (wide(right) + more) / (all + more), wide(more))
         weights = precision.new_tensor(self.weights)
         logs = torch.where(weights == 0, 0.0, weights * precision.log())
-        brevity = (1 - target_length.double() / preds_length).clamp_max(0).exp()
+        brevity = (1 - wide(target_length) / preds_length).clamp_max(0).exp()
         return torch.where(right[0] > 0, brevity * logs.sum().exp(), 0.0)
 
 
-def closest(tokens: Tokens) -> Tensor:
+def closest(tokens: Tokens) -> Integers:
     """Of each text the length of the reference that is closest in length, the shorter of two."""
-    base = int(tokens.target.max()) + 1 if tokens.target.numel() else 1
-    keys = (tokens.target - tokens.preds[tokens.owners]).abs() * base + tokens.target
-    most = torch.full_like(tokens.preds, torch.iinfo(torch.int64).max)
-    return most.scatter_reduce_(0, tokens.owners, keys, "amin") % base
+    base = 1 + int(tokens.target.max(initial=0))
+    farness = np.abs(tokens.target - tokens.preds[tokens.owners]) * base + tokens.target
+    return tokens.target[first_best(-farness, tokens.owners)]
 
 
 def bleu_score(

@@ -7,12 +7,14 @@ import string
 from collections.abc import Hashable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
 from epochal import check
 from epochal.metric import MetricOptions, State, fixed
+from epochal.numeric import wide
 from epochal.text.ngrams import characters, first_best, overlaps, words
 from epochal.text.texts import References, TextMetric, Texts, references
 
@@ -87,25 +89,25 @@ class CHRFScore(TextMetric):
         if self.n_word_order:
             parted = words(map(parts, preds), (map(parts, given) for given in target))
             found += overlaps(parted, self.n_word_order)
-        rows = [torch.stack([o.preds[letters.owners] * (o.target > 0), o.target, o.common], -1) for o in found]
-        counts = torch.stack(rows, 1)  # (references, orders, 3)
+        rows = [np.stack([o.preds[letters.owners] * (o.target > 0), o.target, o.common], -1) for o in found]
+        counts = torch.from_numpy(np.stack(rows, 1))  # (references, orders, 3)
         scores = f_score(counts, self.beta)
-        best = first_best(scores, letters.owners, len(preds))
+        best = first_best(scores.numpy(), letters.owners)
         state = {"ngrams": self.counts(counts[best].sum(0))}
-        return {**state, "sentences": scores[best].to(self.device)} if self.return_sentence_level_score else state
+        return {**state, "sentences": self.placed("sentences", scores[best])} if self.return_sentence_level_score else state
 
     def letters(self, text: str) -> str:
         return text if self.whitespace else "".join(text.split())
 
     def value(self, ngrams: Tensor, sentences: Tensor | None = None) -> Any:
         score = f_score(ngrams, self.beta)
-        return score if sentences is None else (score, sentences.double())
+        return score if sentences is None else (score, wide(sentences))
 
 
 def f_score(counts: Tensor, beta: float) -> Tensor:
     """Of n-grams ``(..., orders, 3)``."""
-    preds, target, common = counts.double().unbind(-1)
-    orders = ((preds > 0) & (target > 0)).double().sum(-1).clamp_min(1)
+    preds, target, common = wide(counts).unbind(-1)
+    orders = ((preds > 0) & (target > 0)).sum(-1).clamp_min(1)
     precision = (common / preds.clamp_min(1)).sum(-1) / orders
     recall = (common / target.clamp_min(1)).sum(-1) / orders
     weighed = beta**2 * precision + recall

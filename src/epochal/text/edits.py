@@ -16,6 +16,7 @@ from typing_extensions import Unpack
 
 from epochal import check
 from epochal.metric import MetricOptions, State, fixed
+from epochal.numeric import wide
 from epochal.text.texts import TextMetric, Texts, library, pairs
 
 LEVENSHTEIN = "rapidfuzz.distance.Levenshtein"
@@ -83,14 +84,14 @@ class Alignments(TextMetric):
 
     def derive(self, hits: Tensor, errors: Tensor, preds_length: Tensor, length: Tensor) -> dict[str, Any]:
         """Also the share of information preserved, which is 1 where there is nothing to tell apart."""
-        kept = hits.double().square() / (preds_length * length)
+        kept = wide(hits).square() / (preds_length * length)
         preserved = torch.where(errors == 0, 1.0, torch.where(hits == 0, 0.0, kept))
         return {"hits": hits, "errors": errors, "preserved": preserved}
 
 
 def rate(errors: Tensor, length: Tensor) -> Tensor:
     """0 where there is no error, also of nothing."""
-    return torch.where(errors == 0, 0.0, errors.double() / length)
+    return torch.where(errors == 0, 0.0, wide(errors) / length)
 
 
 class WordErrorRate(Errors):
@@ -255,7 +256,7 @@ class EditDistance(TextMetric):
         return {"distance": self.counts(distances)}
 
     def value(self, distance: Tensor, count: Tensor | None = None) -> Tensor:
-        return distance.double() / count if self.reduction == "mean" and count is not None else distance.long()
+        return wide(distance) / count if self.reduction == "mean" and count is not None else distance.long()
 
 
 def edit_distance(preds: Texts, target: Texts, substitution_cost: int = 1, reduction: str | None = "mean") -> Tensor:

@@ -12,30 +12,33 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from epochal.ranks import dense_ranks
+
+Integers: TypeAlias = npt.NDArray[np.int64]  # on the host, where texts are: an operation on a few costs a third of torch's
 
 
 @dataclass(frozen=True)
 class Tokens:
     """The tokens of texts and of their references, joined end to end: first those of all texts, then of all references."""
 
-    numbers: Tensor
+    numbers: Integers
     size: int  # of the vocabulary
-    lengths: Tensor  # of each text and reference
-    owners: Tensor  # of each reference the text that it belongs to, ascending
+    lengths: Integers  # of each text and reference
+    owners: Integers  # of each reference the text that it belongs to: ascending, and each text has one
 
     @property
-    def preds(self) -> Tensor:
+    def preds(self) -> Integers:
         """The lengths of the texts."""
         return self.lengths[: self.lengths.shape[0] - self.owners.shape[0]]
 
     @property
-    def target(self) -> Tensor:
+    def target(self) -> Integers:
         """The lengths of the references."""
         return self.lengths[self.lengths.shape[0] - self.owners.shape[0] :]
 
@@ -58,7 +61,7 @@ def words(preds: Iterable[Sequence[str]], target: Iterable[Iterable[Sequence[str
         for text in references:
             add(text)
             owners.append(owner)
-    return Tokens(torch.tensor(flat, dtype=torch.int64), len(numbers), _integers(lengths), _integers(owners))
+    return Tokens(_integers(flat), len(numbers), _integers(lengths), _integers(owners))
 
 
 def characters(preds: Sequence[str], target: Sequence[Sequence[str]]) -> Tokens:
@@ -67,17 +70,17 @@ def characters(preds: Sequence[str], target: Sequence[Sequence[str]]) -> Tokens:
     points = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype=np.int32)
     numbers, sizes = dense_ranks(torch.from_numpy(points.copy()))
     owners = [owner for owner, references in enumerate(target) for _ in references]
-    return Tokens(numbers, sizes.shape[0], _integers([len(text) for text in texts]), _integers(owners))
+    return Tokens(numbers.numpy(), sizes.shape[0], _integers([len(text) for text in texts]), _integers(owners))
 
 
 @dataclass(frozen=True)
 class Overlap:
     """N-grams of one order: of each text and reference, of both at once, and of a text and the best of all its references."""
 
-    preds: Tensor  # (texts,)
-    target: Tensor  # (references,)
-    common: Tensor  # (references,): those of a reference and its text, each as often as it is in both
-    clipped: Tensor  # (texts,): those of a text, each as often as some reference has it
+    preds: Integers  # (texts,)
+    target: Integers  # (references,)
+    common: Integers  # (references,): those of a reference and its text, each as often as it is in both
+    clipped: Integers  # (texts,): those of a text, each as often as some reference has it
 
 
 LIMIT = 1 << 62
@@ -85,55 +88,58 @@ LIMIT = 1 << 62
 
 def overlaps(tokens: Tokens, orders: int) -> Iterator[Overlap]:
     """Those of order 1, 2, ... up to ``orders``."""
-    texts, each = tokens.preds.shape[0], torch.arange(tokens.lengths.shape[0])
-    places = _places(tokens.owners, texts)
-    columns = 1 + int(places.max()) if places.numel() else 1  # of a text: itself, then its references
-    row = torch.cat([each[:texts] * columns, tokens.owners * columns + places])
-    text = torch.repeat_interleave(each, tokens.lengths)
-    left = tokens.lengths.cumsum(0)[text] - torch.arange(text.shape[0])  # in its text, from each token on
-    row, rows = row[text], max(1, texts * columns)
+    texts, each = tokens.preds.shape[0], np.arange(tokens.lengths.shape[0])
+    places = np.arange(tokens.owners.shape[0]) - np.flatnonzero(begins(tokens.owners))[tokens.owners] + 1
+    columns = 1 + int(places.max(initial=0))  # of a text: itself, then its references
+    text = np.repeat(each, tokens.lengths)
+    left = tokens.lengths.cumsum()[text] - np.arange(text.shape[0])  # in its text, from each token on
+    row, rows = np.concatenate([each[:texts] * columns, tokens.owners * columns + places])[text], max(1, texts * columns)
     grams, size = tokens.numbers, max(1, tokens.size)
     for order in range(1, orders + 1):
         if order > 1:  # also over the ends of texts: left out below
             if size * tokens.size >= LIMIT // rows:
-                grams, sizes = dense_ranks(grams)
-                size = sizes.shape[0]
+                ranks, sizes = dense_ranks(torch.from_numpy(grams))
+                grams, size = ranks.numpy(), sizes.shape[0]
             grams, size = grams[:-1] * tokens.size + tokens.numbers[order - 1 :], size * tokens.size
-        keys = grams * rows + row[: grams.shape[0]]
-        common, clipped = _shared(keys[left[: grams.shape[0]] >= order], texts, columns)
-        lengths = (tokens.lengths - (order - 1)).clamp_min(0)
+        keys = (grams * rows + row[: grams.shape[0]])[left[: grams.shape[0]] >= order]
+        common, clipped = _shared(keys, texts, columns)
+        lengths = (tokens.lengths - (order - 1)).clip(0)
         yield Overlap(lengths[:texts], lengths[texts:], common[tokens.owners, places - 1], clipped)
 
 
-def _shared(keys: Tensor, texts: int, columns: int) -> tuple[Tensor, Tensor]:
+def _shared(keys: Integers, texts: int, columns: int) -> tuple[Integers, Integers]:
     """What each reference has in common with its text ``(texts, columns - 1)``, and all of them together ``(texts,)``.
 
     ``keys``: the n-gram, the text, and the column, 0 for the text itself.
     """
-    cells, counts = torch.unique_consecutive(torch.sort(keys).values, return_counts=True)
-    grams, at = torch.unique_consecutive(cells // columns, return_inverse=True)
-    table = counts.new_zeros(grams.shape[0], columns)
-    table[at, cells % columns] = counts
-    both = torch.minimum(table[:, :1], table[:, 1:])
-    best = both.amax(1) if columns > 1 else both.sum(1)
-    summed = counts.new_zeros(texts, columns).index_add_(0, grams % max(1, texts), torch.cat([both, best[:, None]], 1))
+    cells = torch.from_numpy(keys).sort().values.numpy()  # a radix sort, unlike NumPy's
+    new = begins(cells)
+    counts = np.diff(np.flatnonzero(new), append=cells.shape[0])
+    grams, column = np.divmod(cells[new], columns)
+    first = begins(grams)
+    table = np.zeros((np.count_nonzero(first), columns), dtype=np.int64)
+    table[first.cumsum() - 1, column] = counts
+    both = np.minimum(table[:, :1], table[:, 1:])
+    both = np.concatenate([both, both.max(1, keepdims=True, initial=0)], 1)
+    at = (grams[first] % max(1, texts))[:, None] * columns + np.arange(columns)
+    summed = np.bincount(at.ravel(), both.ravel(), texts * columns).astype(np.int64).reshape(texts, columns)
     return summed[:, :-1], summed[:, -1]
 
 
-def _places(owners: Tensor, texts: int) -> Tensor:
-    """Of each reference its number among those of its text, from 1 on."""
-    before = torch.bincount(owners, minlength=texts).cumsum(0)
-    first = torch.cat([before.new_zeros(1), before])[owners]
-    return torch.arange(owners.shape[0]) - first + 1
+def begins(ascending: Integers) -> npt.NDArray[np.bool_]:
+    """Where a number is another than the one before."""
+    new = np.ones(ascending.shape, dtype=bool)
+    np.not_equal(ascending[1:], ascending[:-1], out=new[1:])
+    return new
 
 
-def first_best(scores: Tensor, owners: Tensor, texts: int) -> Tensor:
+def first_best(scores: npt.NDArray[np.float64], owners: Integers) -> Integers:
     """Of each text the reference with the highest score, the first of equals."""
-    best = scores.new_full((texts,), -torch.inf).scatter_reduce_(0, owners, scores, "amax")
-    number = torch.arange(owners.shape[0])
-    candidates = torch.where(scores == best[owners], number, owners.shape[0])
-    return number.new_full((texts,), owners.shape[0]).scatter_reduce_(0, owners, candidates, "amin")
+    first = np.flatnonzero(begins(owners))
+    best = np.maximum.reduceat(scores, first) if first.shape[0] else scores
+    candidates = np.flatnonzero(scores == best[owners])
+    return candidates[begins(owners[candidates])]
 
 
-def _integers(numbers: Sequence[int]) -> Tensor:
-    return torch.tensor(numbers, dtype=torch.int64)
+def _integers(numbers: Any) -> Integers:
+    return np.array(numbers, dtype=np.int64)

@@ -9,13 +9,16 @@ from collections.abc import Callable, Hashable, Sequence
 from itertools import chain
 from typing import Any, TypeAlias, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
 from epochal import check
 from epochal.metric import MetricOptions, State, fixed
-from epochal.text.ngrams import Tokens, first_best, overlaps, words
+from epochal.numeric import TINY
+from epochal.text.ngrams import Integers, first_best, overlaps, words
 from epochal.text.subsequences import common_places
 from epochal.text.texts import References, TextMetric, Texts, library, references
 
@@ -23,6 +26,7 @@ KEYS = (*(f"rouge{n}" for n in range(1, 10)), "rougeL", "rougeLsum")
 LCS, STEMMER = "rapidfuzz.distance.LCSseq", "nltk.stem.porter"
 READINGS = ("precision", "recall", "fmeasure")
 FMEASURE = 2
+Scores: TypeAlias = npt.NDArray[np.float64]  # precision, recall and F in the last dimension
 Lengths: TypeAlias = tuple[int, int, int]  # of what a text and a reference have in common, of the text, of the reference
 
 
@@ -91,7 +95,7 @@ class ROUGEScore(TextMetric):
         own, its = [self.words(text) for text in preds], [[self.words(text) for text in given] for given in target]
         tokens = words(own, its)
         orders = max((int(key[5:]) for key in self.rouge_keys if key[5:].isdigit()), default=0)
-        found: dict[str, Tensor] = {}
+        found: dict[str, Scores] = {}
         for n, order in enumerate(overlaps(tokens, orders), 1):
             found[f"rouge{n}"] = scores(order.common, order.preds[tokens.owners], order.target)
         if "rougeL" in self.rouge_keys or "rougeLsum" in self.rouge_keys:
@@ -100,8 +104,8 @@ class ROUGEScore(TextMetric):
             found["rougeL"] = of_lengths(lengths)
             if "rougeLsum" in self.rouge_keys:
                 found["rougeLsum"] = of_lengths(self.by_lines(preds, target, lengths))
-        total = torch.stack([self.over_references(found[key], tokens) for key in self.rouge_keys])
-        return {"total": total.to(self.device), "count": self.counts(len(preds))}
+        total = np.stack([self.over_references(found[key], tokens.owners) for key in self.rouge_keys])
+        return {"total": self.placed("total", torch.from_numpy(total)), "count": self.counts(len(preds))}
 
     def words(self, text: str) -> list[str]:
         if self.normalizer is None and self.tokenizer is None:
@@ -121,13 +125,14 @@ class ROUGEScore(TextMetric):
                 lengths[number] = in_unions(x, y), sum(map(len, x)), sum(map(len, y))
         return lengths
 
-    def over_references(self, scores: Tensor, tokens: Tokens) -> Tensor:
+    def over_references(self, scores: Scores, owners: Integers) -> Scores:
         """The sum over texts of the best or the mean of their references."""
-        texts = tokens.preds.shape[0]
         if self.accumulate == "best":
-            return scores[first_best(scores[:, FMEASURE], tokens.owners, texts)].sum(0)
-        number = torch.bincount(tokens.owners, minlength=texts)
-        return (scores / number[tokens.owners, None]).sum(0)
+            of_texts: Scores = scores[first_best(scores[:, FMEASURE], owners)]
+        else:
+            of_texts = scores / np.bincount(owners)[owners, None]
+        total: Scores = of_texts.sum(0)
+        return total
 
     def value(self, total: Tensor, count: Tensor) -> dict[str, Tensor]:
         means = total / count
@@ -138,15 +143,14 @@ class ROUGEScore(TextMetric):
 WORD = re.compile(r"[a-z0-9]+")
 
 
-def scores(common: Tensor, preds: Tensor, target: Tensor) -> Tensor:
+def scores(common: Integers, preds: Integers, target: Integers) -> Scores:
     """Precision, recall and F ``(..., 3)`` of counts; 0 of none."""
-    precision, recall = common.double() / preds.clamp_min(1), common.double() / target.clamp_min(1)
-    f = 2 * precision * recall / (precision + recall)
-    return torch.stack([precision, recall, torch.where(common > 0, f, 0.0)], -1)
+    precision, recall = common / np.maximum(preds, 1), common / np.maximum(target, 1)
+    return np.stack([precision, recall, 2 * precision * recall / np.maximum(precision + recall, TINY)], -1)
 
 
-def of_lengths(lengths: Sequence[Lengths]) -> Tensor:
-    return scores(*torch.tensor(lengths, dtype=torch.int64).view(-1, 3).unbind(1))
+def of_lengths(lengths: Sequence[Lengths]) -> Scores:
+    return scores(*np.array(lengths, dtype=np.int64).reshape(-1, 3).T)
 
 
 def in_unions(preds: Sequence[Sequence[str]], target: Sequence[Sequence[str]]) -> int:
