@@ -76,9 +76,17 @@ def functions(batches: dict[str, Data]) -> Iterator[Row]:
         yield row(shown, lambda f=call, b=batch, a=arguments: f(*b, **a), lambda f=its, b=batch, a=arguments: f(*b, **a), EQUAL)
 
 
+def many_labels() -> Iterator[Row]:
+    torch.manual_seed(0)
+    batch = torch.randint(100, (10**6,)), torch.randint(100, (10**6,))
+    ours, peer = (library.classification.MulticlassConfusionMatrix(100) for library in (epochal, torchmetrics))
+    yield row("1,000,000 labels in 100 classes: update", lambda: ours.update(*batch), lambda: peer.update(*batch), 1.5)
+
+
 def rows() -> Iterator[Row]:
     batches = data()
     for name, variant, arguments, forward in METRICS:
         kind = "many" if variant.endswith("classes") else next(kind for kind in batches if name.startswith(kind))
         yield from verbs(name, variant, arguments, forward, batches[kind])
     yield from functions(batches)
+    yield from many_labels()
