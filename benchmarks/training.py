@@ -4,10 +4,10 @@ Costs are in units of the bare step: "a step of fit" is (time per step of fit - 
 to a fit without it. "self.log calls" log on step and epoch, as does the collection; "at every step" sends a row at each step
 (``log_every_n_steps=1``); bars draw one key, on a terminal that takes at once what it gets.
 
-Rows are written and bars are drawn beside the steps, too, so the cost of those is the processor's time for the whole run, of all
-threads, until all is written. Else it is that of the least window of many: long enough for what happens only every so many steps
-(values fold in blocks of 128), short enough that some windows run undisturbed. Ours, theirs and the bare loop take turns of equal
-time, and of each the least counts.
+Seconds are the processor's, of all threads, since other programs take the wall clock's. A row of a logger or a bar is of a whole
+run, until all is written; else it is of the least window of many: long enough for what happens only every so many steps (values fold
+in blocks of 128), short enough that some windows run undisturbed. Ours, theirs and the bare loop take turns of equal time, and of
+each the least counts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from benchmarks.timing import Row
 
 STEPS, WINDOW, ROUNDS, SECONDS = 513, 256, 8, 1.0
 CLASSES = 10
-Cost = tuple[float, float]  # seconds per step: in the least window; of the processor, over all of a run
+Cost = tuple[float, float]  # seconds per step: in the least window, and over all of a run
 
 
 class Batches(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
@@ -64,7 +64,7 @@ def bare() -> Cost:
     optimizer = torch.optim.SGD(layer.parameters(), 0.01)
     starts, begin = [], time.process_time()
     for x, y in loader():
-        starts.append(time.perf_counter())
+        starts.append(time.process_time())
         loss = torch.nn.functional.cross_entropy(layer(x), y)
         optimizer.zero_grad()
         loss.backward()
@@ -109,7 +109,7 @@ def fit(pl: Any, metrics: Any, way: Way) -> Cost:
             self.metrics = eight(metrics) if way.collection else None
 
         def training_step(self, batch: Any, _: int) -> Any:
-            starts.append(time.perf_counter())
+            starts.append(time.process_time())
             x, y = batch
             scores = self.layer(x)
             loss = torch.nn.functional.cross_entropy(scores, y)
