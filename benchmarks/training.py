@@ -5,9 +5,9 @@ to a fit without it. "self.log calls" log on step and epoch, as does the collect
 (``log_every_n_steps=1``); bars draw one key, on a terminal that takes at once what it gets.
 
 Seconds are the processor's, of all threads, since other programs take the wall clock's. A row of a logger or a bar is of a whole
-run, until all is written; else it is of the least window of many: long enough for what happens only every so many steps (values fold
-in blocks of 128), short enough that some windows run undisturbed. Ours, theirs and the bare loop take turns of equal time, and of
-each the least counts.
+run, until all is written; else it is of the least window of many: long enough for what happens only every so many steps (values
+fold in blocks of 128), short enough that some windows run undisturbed. Ours, theirs and the bare loop take turns of equal time, and
+of each the least counts.
 """
 
 from __future__ import annotations
