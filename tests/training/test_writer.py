@@ -354,6 +354,11 @@ def test_a_killed_run_leaves_files_that_read(tmp_path):
         assert process.stdout.readline() == "now\n"
         journal = tmp_path / "csv/version_0/metrics.jsonl"
         wait_for(lambda: journal.read_text().count("\n") == 12)  # what is held is written though the run stands still
+        wait_for(
+            lambda: (
+                "loss" in (events := board(tmp_path / "board/version_0")).Tags()["scalars"] and len(events.Scalars("loss")) == 12
+            )
+        )
         process.send_signal(signal.SIGKILL)
     folder = tmp_path / "csv/version_0"
     assert [row["step"] for row in rows_of(folder / "metrics.csv")] == [str(step) for step in range(7)]  # the late key waits
