@@ -23,7 +23,8 @@ def read(logger: TensorBoardLogger) -> EventAccumulator:
 
 
 def scalars(logger: TensorBoardLogger, key: str) -> list[tuple[int, float]]:
-    return [(event.step, event.value) for event in read(logger).Scalars(key)]
+    """In the order of writing: files that began in one second are read by their names, the tenth before the ninth."""
+    return [(event.step, event.value) for event in sorted(read(logger).Scalars(key), key=lambda event: event.wall_time)]
 
 
 @pytest.mark.parametrize("remote", [False, True])
