@@ -43,7 +43,8 @@ class MeanError(Metric):
         check.pair(self, preds, target)
         preds, target = wide(preds), wide(target)  # before they are subtracted: half precision and integers would overflow
         if self.num_outputs == 1:
-            preds, target = preds.reshape(-1), target.reshape(-1)
+            if preds.ndim != 1:
+                preds, target = preds.reshape(-1), target.reshape(-1)
         elif preds.ndim != 2 or preds.shape[1] != self.num_outputs:
             came = f"preds has shape {check.shape(preds)}"
             check.fail(self, came, f"num_outputs is {self.num_outputs}", "Pass preds and target as (N, num_outputs).")
