@@ -96,6 +96,13 @@ def same_shape(metric: object, **inputs: Tensor) -> None:
         )
 
 
+def one_number(metric: object, what: str, a: Tensor, b: Tensor) -> None:
+    """Two fields with a first dimension that follows from the data have it in common; the identity does not have it yet."""
+    if a.shape != b.shape and a.ndim == b.ndim:
+        came = f"data of {a.shape[0]} and of {b.shape[0]} {what} meet"
+        fail(metric, came, "one number is needed", "Use a metric for each, or reset it between.")
+
+
 def pair(metric: object, preds: Tensor, target: Tensor) -> None:
     """``preds`` and ``target`` are tensors of real numbers and of one shape."""
     if (

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from epochal import check
-from epochal.metric import OPTIONS, Metric, State
-from epochal.numeric import constant, count, wide
+from epochal.audio.signals import MeanOverSignals
+from epochal.metric import OPTIONS
+from epochal.numeric import constant, wide
 
 Score = Callable[..., Tensor]
 MODES = ("speaker-wise", "permutation-wise")
@@ -104,7 +105,7 @@ def taken(function: Score) -> set[str] | None:
     return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else {p.name for p in parameters[2:]}
 
 
-class PermutationInvariantTraining(Metric):
+class PermutationInvariantTraining(MeanOverSignals):
     r"""The best mean score over all ways to assign S estimated signals to S targets (PIT).
 
     .. math:: \max_\pi \frac1S \sum_s f(\hat y_{\pi(s)}, y_s)
@@ -131,7 +132,7 @@ class PermutationInvariantTraining(Metric):
     tensor(36.6585)
     """
 
-    is_differentiable = True
+    higher_is_better = None  # as its score
 
     def __init__(self, metric_func: Score, mode: str = "speaker-wise", eval_func: str = "max", **kwargs: Any) -> None:
         super().__init__(**{name: value for name, value in kwargs.items() if name in OPTIONS})
@@ -145,16 +146,10 @@ class PermutationInvariantTraining(Metric):
         if known is not None:
             unknown = {name: value for name, value in self.arguments.items() if name not in known}
             check.unknown_arguments(self, unknown, {"metric_func", "mode", "eval_func", *OPTIONS, *known})
-        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
 
     def measured_by(self) -> Hashable:
         return self.metric_func, self.mode, self.eval_func, repr(sorted(self.arguments.items()))
 
-    def measure(self, preds: Tensor, target: Tensor) -> State:
-        """The sum of the best scores, and their number."""
-        best, _ = permutation_invariant_training(preds, target, self.metric_func, self.mode, self.eval_func, **self.arguments)
-        return {"total": wide(best).sum(), "count": count(best.shape[0], best)}
-
-    def value(self, total: Tensor, count: Tensor) -> Tensor:
-        return total / count
+    def scores(self, preds: Tensor, target: Tensor) -> Tensor:
+        """The best of each sample."""
+        return wide(permutation_invariant_training(preds, target, self.metric_func, self.mode, self.eval_func, **self.arguments)[0])

@@ -40,7 +40,7 @@ class MeanOverSignals(Metric):
     """
 
     is_differentiable = True
-    higher_is_better = True
+    higher_is_better: bool | None = True
 
     def __init__(self, **kwargs: Unpack[MetricOptions]) -> None:
         super().__init__(**kwargs)

@@ -33,7 +33,7 @@ class AreaMetric(RankedMetric):
 
     def area(self, points: Points) -> Tensor:
         """Of the last dimension."""
-        raise NotImplementedError
+        raise NotImplementedError(check.message(self, "area is not defined", "an area of a curve defines it"))
 
     def value(self, ranking: Ranking) -> Tensor:
         if self.task.classes == 1:

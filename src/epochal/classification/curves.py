@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
+from epochal import check
 from epochal.classification.points import Points
 from epochal.classification.ranked import (
     BinaryRanked,
@@ -34,11 +35,12 @@ class CurveMetric(RankedMetric):
     """
 
     def curve(self, points: Points) -> Curve:
-        raise NotImplementedError
+        """Of one class."""
+        raise NotImplementedError(check.message(self, "curve is not defined", "a curve of scores defines it"))
 
     def mean(self, each: Sequence[Points], weights: Tensor) -> Curve:
         """The curve that is averaged over classes, weighted."""
-        raise NotImplementedError
+        raise NotImplementedError(check.message(self, "mean is not defined", "a curve of scores defines it"))
 
     def value(self, ranking: Ranking) -> Any:
         if self.task.classes == 1:

@@ -25,9 +25,9 @@ FEATURES = (64, 192, 768, 2048)
 class Convolution(nn.Module):
     """With batch normalisation, and without negative values."""
 
-    def __init__(self, inputs: int, outputs: int, *size: int, stride: int = 1, padding: tuple[int, ...] | int = 0) -> None:
+    def __init__(self, inputs: int, outputs: int, *size: int, stride: int = 1, padding: tuple[int, int] | int = 0) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, size if len(size) > 1 else size * 2, stride, padding, bias=False)  # type: ignore[arg-type]
+        self.conv = nn.Conv2d(inputs, outputs, (size[0], size[-1]), stride, padding, bias=False)
         self.bn = nn.BatchNorm2d(outputs, eps=0.001)
 
     def forward(self, x: Tensor) -> Tensor:

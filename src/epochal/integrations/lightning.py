@@ -54,7 +54,7 @@ class LoggingMixin:
         if isinstance(value, MetricCollection | Mapping) and (found is None or found[1]):
             self.log_dict(value, *args, **kwargs)
         elif found is None:
-            super().log(name, value, *args, **kwargs)  # type: ignore[misc]  # of the class that this is mixed into
+            super().log(name, value, *args, **kwargs)  # type: ignore[misc]  # Lightning's, which this is mixed into
         else:
             metric, path = found
             self._log_metric(name, metric, path, None if isinstance(value, Metric) else value, args, kwargs)

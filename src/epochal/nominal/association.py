@@ -170,7 +170,7 @@ def cramers_v_matrix(
     if matrix.ndim != 2:
         check.fail("cramers_v_matrix", f"matrix has shape {check.shape(matrix)}", "(N, F) is needed")
     columns = matrix.unbind(1)
-    found = torch.eye(len(columns))
+    found = torch.eye(len(columns), device=matrix.device)
     for i, x in enumerate(columns):
         for j, y in enumerate(columns[:i]):
             found[i, j] = found[j, i] = cramers_v(x, y, bias_correction, nan_strategy, nan_replace_value)

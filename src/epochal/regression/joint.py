@@ -47,10 +47,7 @@ class JointMoments(Moments):
         return moments(rows if self.num_outputs is not None or rows.ndim == 3 else rows.unsqueeze(1))
 
     def merge(self, a: State, b: State) -> State:
-        mine, its = a["mean"].shape, b["mean"].shape
-        if mine != its and len(mine) == len(its):  # the identity has no dimension of outputs
-            came = f"data of {mine[0]} and of {its[0]} outputs meet"
-            check.fail(self, came, "one number is needed", "Use a metric for each, or reset it between.")
+        check.one_number(self, "outputs", a["mean"], b["mean"])
         return super().merge(a, b)
 
     def derive(self, count: Any, mean: Any, comoments: Any) -> dict[str, Any]:

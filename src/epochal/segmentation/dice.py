@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Any
 
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
 from epochal import check
-from epochal.metric import MetricOptions, State
+from epochal.metric import MetricOptions, State, fixed
 from epochal.numeric import ratio
 from epochal.segmentation.regions import Overlap, Regions, mean_over_samples
 
@@ -98,7 +99,7 @@ def dice_score(
     aggregation_level: str = "samplewise",
 ) -> Tensor:
     """The scores that :class:`DiceScore` averages over the samples, ``(N,)`` or ``(N, C)``; of "global" one row."""
-    metric = DiceScore(num_classes, include_background, average, aggregation_level, input_format)
+    metric: Any = fixed(DiceScore, num_classes, include_background, average, aggregation_level, input_format)
     if aggregation_level == "global":
         score: Tensor = metric.of(preds, target)
         return score[None]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Any
 
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from epochal.metric import MetricOptions, State
+from epochal import check
+from epochal.metric import MetricOptions, State, fixed
 from epochal.numeric import ratio
-from epochal.segmentation.regions import Overlap, Regions, mean_over_samples, merge_means
+from epochal.segmentation.regions import Overlap, Regions, mean_over_samples
 
 ABSENT = -1.0
 
@@ -66,7 +68,7 @@ class MeanIoU(Overlap):
         return {**mean_over_samples(scores, present), "faults": found.faults}
 
     def merge(self, a: State, b: State) -> State:
-        merge_means(self, a, b)
+        check.one_number(self, "classes", a["total"], b["total"])
         return super().merge(a, b)
 
     def value(self, total: Tensor, count: Tensor, **_: Tensor) -> Tensor:
@@ -83,7 +85,7 @@ def mean_iou(
     input_format: str = "one-hot",
 ) -> Tensor:
     """Of each sample the mean over its classes, ``(N,)``; ``per_class`` ``(N, C)``, -1 where a class is absent."""
-    metric = MeanIoU(num_classes, include_background, per_class, input_format)
+    metric: Any = fixed(MeanIoU, num_classes, include_background, per_class, input_format)
     found = metric.regions(preds, target)
     metric.verify({"faults": found.faults})
     scores, present = iou(found)

@@ -36,6 +36,7 @@ class Redrawn(ProgressBar):
         return {**super().__getstate__(), "_lines": {}}
 
     # --- what subclasses say ---------------------------------------------------------------------------------------------
+    # All of it: this class draws nothing by itself, and is not public. ``tqdm_bar.py`` and ``rich_bar.py`` define each.
 
     def _redraws(self) -> bool:
         """Whether the output is one where something can be drawn again: a terminal, a notebook."""
