@@ -315,11 +315,15 @@ def _references(holder: Mapping[str, Any], name: str) -> tuple[int, ...]:
     return sys.getrefcount(holder[name]), holder[name]._use_count(), *counts
 
 
-ONE = _references({"": torch.empty(0)}, "")
+# Whether torch counts: these have no public names, and a release may lack them. Then no sum is added to in place.
+COUNTED = hasattr(torch.Tensor, "_use_count") and hasattr(torch._C, "_storage_Use_Count")
+ONE = _references({"": torch.empty(0)}, "") if COUNTED else ()
 
 
 def is_held_by(holders: int, holder: Mapping[str, Any], name: str) -> bool:
     """Whether a tensor is in so many dictionaries, of which ``holder`` is one, and nobody else can see it change."""
+    if not COUNTED:
+        return False
     python, *others = _references(holder, name)
     return python - ONE[0] == holders - 1 and tuple(others) == ONE[1:]
 

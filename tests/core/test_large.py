@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from epochal import states
 from epochal.classification import MulticlassCohenKappa, MulticlassConfusionMatrix, MulticlassMatthewsCorrCoef
 from epochal.collection import MetricCollection
 from epochal.metric import Metric, all_or_none, held, synced
@@ -327,3 +328,14 @@ def test_a_matrix_of_many_classes(shape, ignored):
         kept = target != ignored if ignored is not None else torch.ones_like(target, dtype=torch.bool)
         expected.index_put_((target[kept], preds[kept]), torch.tensor(1), accumulate=True)
     assert metric.compute().equal(expected)
+
+
+def test_where_torch_does_not_count_nothing_is_added_in_place(monkeypatch):
+    expected = matrix()
+    expected.update(*BATCHES[2])
+    monkeypatch.setattr(states, "COUNTED", False)
+    metric = matrix()
+    where = address(metric)
+    metric.update(*BATCHES[2])
+    assert address(metric) != where
+    assert metric.compute().equal(expected.compute())
