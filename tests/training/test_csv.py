@@ -7,7 +7,9 @@ import io
 import time
 
 import fsspec
+import numpy as np
 import pytest
+import torch
 
 from epochal.training import storage
 from epochal.training.loggers import CSVLogger
@@ -79,6 +81,30 @@ def test_names_with_commas_are_quoted(tmp_path):
     logger.log_metrics({'a,"b"': 1.0}, 0)
     logger.save()
     assert read(logger.path) == [{'a,"b"': "1.0", "step": "0"}]
+
+
+def test_names_with_braces_and_percent_signs_are_themselves(tmp_path):
+    logger = CSVLogger(tmp_path)
+    for late in ({}, {"{late}": 2.0}):  # appended, and copied into a wider file
+        logger.log_metrics({"{}": 0.5, "%s": float("inf"), "}{0": 1.0, **late}, 0)
+        logger.save()
+    first, second = read(logger.path)
+    assert first == {"{}": "0.5", "%s": "inf", "}{0": "1.0", "{late}": "", "step": "0"}
+    assert second == {**first, "{late}": "2.0"}
+
+
+def test_many_rows_at_once_are_as_one_by_one(tmp_path):
+    rows = [({"epoch": 0.0, "a": i / 3}, i) for i in range(5)]
+    rows += [({"b": np.float64(0.1), "n": 3, "yes": True, "t": torch.tensor(0.5)}, 5)]
+    one, all_of_them = CSVLogger(tmp_path, "one", prefix="p"), CSVLogger(tmp_path, "all", prefix="p")
+    for row, step in rows:
+        one.log_metrics(row, step)
+    all_of_them.log_rows(rows)
+    for logger in (one, all_of_them):
+        logger.save()
+    assert read(one.path) == read(all_of_them.path)
+    last = {"p-epoch": "", "p-a": "", "p-b": "0.1", "p-n": "3.0", "p-yes": "1.0", "p-t": "0.5", "step": "5"}
+    assert read(one.path)[5] == last
 
 
 @pytest.mark.parametrize("late", [False, True])

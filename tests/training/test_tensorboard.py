@@ -49,6 +49,25 @@ def test_rows_are_readable_once_saved(tmp_path):
     logger.finalize("failed")
 
 
+def test_what_a_user_writes_is_on_the_disk_at_once(tmp_path):
+    logger = TensorBoardLogger(tmp_path)
+    logger.log_metrics({"a": 1.0}, 0)
+    logger.experiment.add_scalar("mine", 2.0, 0)
+    assert [scalars(logger, "a"), scalars(logger, "mine")] == [[(0, 1.0)], [(0, 2.0)]]
+    logger.experiment.close()
+    logger.log_metrics({"a": 3.0}, 1)
+    logger.save()
+    assert scalars(logger, "a") == [(0, 1.0), (1, 3.0)]
+
+
+def test_rows_of_other_keys_and_of_none(tmp_path):
+    logger = TensorBoardLogger(tmp_path, prefix="p")
+    logger.log_rows([({"a": 1.0, "b": 2.0}, 0), ({}, 1), ({"a": 3.0}, 2), ({"a": 4.0, "b": 5.0}, 3)])
+    logger.save()
+    assert scalars(logger, "p-a") == [(0, 1.0), (2, 3.0), (3, 4.0)]
+    assert scalars(logger, "p-b") == [(0, 2.0), (3, 5.0)]
+
+
 def test_folders_and_versions(tmp_path, monkeypatch):
     monkeypatch.setenv("SOMEWHERE", str(tmp_path))
     for expected in range(2):

@@ -21,6 +21,7 @@ import epochal.training as pl
 from epochal import Metric, MetricCollection
 from epochal.classification import MulticlassConfusionMatrix
 from epochal.plot import curve
+from epochal.training import storage
 from epochal.training.loggers import CSVLogger, TensorBoardLogger
 from epochal.training.loggers.writer import Writer
 from tests.training.toys import CLASSES, Model, Rows, loader, trainer
@@ -66,11 +67,11 @@ def test_rows_are_held_until_they_are_due(monkeypatch):
     logger = Records()
     writer = Writer([logger], flush_every=3)
     for step in range(2):
-        writer.send("log_metrics", {"a": 1.0}, step=step)
+        writer.send_row({"a": 1.0}, step)
     assert logger.calls == []
-    writer.send("log_metrics", {"a": 1.0}, step=2)
+    writer.send_row({"a": 1.0}, 2)
     wait_for(lambda: len(logger.calls) == 4)
-    writer.send("log_metrics", {"a": 1.0}, step=3)
+    writer.send_row({"a": 1.0}, 3)
     writer.send("save")
     writer.send("finalize", "success")
     assert logger.calls == ["row", "row", "row", "flush", "row", "save", "success"]
@@ -82,7 +83,7 @@ def test_rows_are_written_after_a_while_though_no_other_comes(monkeypatch):
     monkeypatch.setattr(Writer, "HOLD", 0.01)
     logger = Records()
     writer = Writer([logger])
-    writer.send("log_metrics", {"a": 1.0}, step=0)
+    writer.send_row({"a": 1.0}, 0)
     wait_for(lambda: logger.calls == ["row", "flush"])
     writer.drain()
 
@@ -93,18 +94,53 @@ def test_a_slow_logger_does_not_stop_the_run_until_too_much_waits(monkeypatch):
     writer = Writer([logger], flush_every=1)
     monkeypatch.setattr(writer, "LONGEST", 50)
     for step in range(40):
-        writer.send("log_metrics", {"a": 1.0}, step=step)
+        writer.send_row({"a": 1.0}, step)
     assert logger.rows == []
     threading.Timer(0.05, logger.gate.set).start()
     for step in range(40, 60):
-        writer.send("log_metrics", {"a": 1.0}, step=step)
+        writer.send_row({"a": 1.0}, step)
     writer.drain()
     assert [step for step, _ in logger.rows] == list(range(60))
 
 
+class Mine(CSVLogger):
+    """A user's own: it changes each row, and its address does not answer at the second."""
+
+    def log_metrics(self, metrics, step=None):
+        super().log_metrics({f"my/{key}": value for key, value in metrics.items()}, step)
+        if step == 1:
+            raise storage.Unreachable("nobody answers", "Wait.")
+
+
+def test_many_rows_go_out_at_once_but_not_past_somebodys_log_metrics(tmp_path):
+    class Many(Rows):
+        def log_rows(self, rows):
+            rows = list(rows)
+            sizes.append(len(rows))
+            self.rows += [(step, dict(row)) for row, step in rows]
+
+    class Own(Many):
+        def log_metrics(self, metrics, step=None):
+            super().log_metrics({"own": metrics["a"]}, step)
+
+    sizes: list[int] = []
+    many, own, mine, patched = Many(), Own(), Mine(tmp_path), Many()
+    patched.log_metrics = patched.log_metrics
+    writer = Writer([many, own, mine, patched])
+    for step in range(5):
+        writer.send_row({"a": float(step)}, step)
+    writer.send("save")
+    with pytest.warns(RuntimeWarning, match="nobody answers"):
+        writer.drain()
+    assert sizes == [5]
+    assert many.of("a") == own.of("own") == patched.of("a") == [(step, float(step)) for step in range(5)]
+    with open(mine.path) as file:
+        assert file.read().split() == ["my/a,step", *(f"{step}.0,{step}" for step in range(5))]
+
+
 def test_the_smallest_number_of_rows_counts_and_a_copy_begins_anew(tmp_path):
     writer = Writer([CSVLogger(tmp_path, flush_logs_every_n_steps=7), Rows()], flush_every=20)
-    writer.send("log_metrics", {"a": 1.0}, step=0)
+    writer.send_row({"a": 1.0}, 0)
     assert pickle.loads(pickle.dumps(writer)).flush_every == writer.flush_every == 7
     writer.drain()
 
@@ -119,7 +155,7 @@ def test_a_logger_that_fails_later_warns_once_on_the_training_thread():
 
     def write() -> None:
         for _ in range(3):
-            writer.send("log_metrics", {"a": 1.0}, step=0)
+            writer.send_row({"a": 1.0}, 0)
             writer.send("save")
             writer.drain()
 
@@ -379,7 +415,7 @@ from epochal.training import Logbook
 from epochal.training.loggers import CSVLogger
 book = Logbook(nn.Module())
 book.loggers = [CSVLogger(sys.argv[1])]
-book.tell("log_metrics", {"a": 1.0}, step=3)
+book.writer.send_row({"a": 1.0}, 3)
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", program, tmp_path], cwd=ROOT, check=True, timeout=60)
     assert rows_of(tmp_path / "lightning_logs/version_0/metrics.csv") == [{"a": "1.0", "step": "3"}]

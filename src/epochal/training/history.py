@@ -18,10 +18,19 @@ class History(Mapping[str, list[float]]):
     KEPT = 10_000  # of them in a checkpoint
 
     def __init__(self) -> None:
-        self.rows: deque[Row] = deque(maxlen=self.LONGEST)
+        self._rows: deque[Row] = deque(maxlen=self.LONGEST)
+        self._new: deque[tuple[Mapping[str, float], int]] = deque(maxlen=self.LONGEST)  # as they came, at every step
 
     def append(self, row: Mapping[str, float], step: int) -> None:
-        self.rows.append({**row, "step": step})
+        """One more row, which nobody changes after."""
+        self._new.append((row, step))
+
+    @property
+    def rows(self) -> deque[Row]:
+        while self._new:
+            row, step = self._new.popleft()
+            self._rows.append({**row, "step": step})
+        return self._rows
 
     def saved(self) -> dict[str, Any]:
         """For a checkpoint: the latest rows, those of the same keys as one table, and their order."""
@@ -45,9 +54,10 @@ class History(Mapping[str, list[float]]):
         """The counterpart of :meth:`saved`."""
         history = cls()
         tables = [table.tolist() for table in saved["tables"]]
+        rows = history.rows
         for place, i in saved["order"].tolist():
             row = dict(zip(saved["keys"][place], tables[place][i], strict=True))
-            history.rows.append({key: int(value) if key in ("step", "epoch") else value for key, value in row.items()})
+            rows.append({key: int(value) if key in ("step", "epoch") else value for key, value in row.items()})
         return history
 
     def __getitem__(self, key: str) -> list[float]:

@@ -60,6 +60,7 @@ class Book:
         self.writer = Writer()
         self.unmerged: dict[tuple[str, int | None, str], ScalarEntry] = {}  # step values of this batch that ranks merge
         self.history = History()
+        self._stepping: dict[str, list[Entry]] = {}  # the keys of a stage whose step values go to loggers
         self.ranks = Ranks(self.parking)
         self._merged: dict[Place, Any] = {}
         self._counts: dict[int, int] = {}
@@ -89,6 +90,11 @@ class Book:
         if scope is None or scope.suffix != suffix:
             scope = self.scopes[hook, loader] = Scope(hook, stage, rule, loader, suffix)
         return scope
+
+    def close_scopes(self) -> None:
+        """Forget all keys, as between runs."""
+        self.scopes.clear()
+        self._stepping.clear()
 
     def begin_batch(self, batch: Any, batch_idx: int, sizes: BatchSizes | None) -> None:
         self._batch, self._batch_idx, self.sizes, self.size = batch, batch_idx, sizes, None
@@ -172,8 +178,12 @@ class Book:
         _check_flags(entry)
         if before is not None:
             entry.inherit(before)
-        scope.entries[name] = entry
+        self._enter(scope, entry)
         return entry
+
+    def _enter(self, scope: Scope, entry: Entry) -> None:
+        scope.entries[entry.name] = entry
+        self._stepping.clear()
 
     def _new_entry(self, scope: Scope, name: str, value: Any, args: tuple[Any, ...], path: tuple[Any, ...]) -> Entry:
         found = foreign.owner_of(value)
@@ -235,25 +245,27 @@ class Book:
 
     def step_rows(self, stage: str) -> None:
         """Send each key's latest value that was not sent, at its own step."""
+        if stage not in self._stepping:
+            self._stepping[stage] = [entry for entry in self._entries(stage) if entry.on_step and entry.to_logger]
         rows: dict[tuple[int, int], dict[str, Any]] = {}
-        for scope in self.scopes.values():
-            if scope.stage != stage:
+        for entry in self._stepping[stage]:
+            if entry.sent:
                 continue
-            for entry in scope.entries.values():
-                if entry.sent or not (entry.on_step and entry.to_logger):
-                    continue
-                entry.sent = True
-                place = entry.at, self.epoch if entry.seen else entry.left
-                row = rows.get(place)
-                if row is None:
-                    row = rows[place] = {}
-                if type(entry.last) is float:  # the common case, at every step
-                    row[entry.step_key] = entry.last
-                else:
-                    row.update({k: v for k, v in entry.keys(entry.last, entry.step_fork).items() if is_scalar(v)})
-        for (step, epoch), row in sorted(rows.items()):
-            self._logged.update(row)
-            self._send(row, step, {"epoch": epoch} if stage == "train" else {})
+            entry.sent = True
+            place = entry.at, self.epoch if entry.seen else entry.left
+            row = rows.get(place)
+            if row is None:
+                row = rows[place] = {}
+            if type(entry.last) is float:  # the common case, at every step
+                row[entry.step_key] = entry.last
+            else:
+                row.update({k: v for k, v in entry.keys(entry.last, entry.step_fork).items() if is_scalar(v)})
+        for (step, epoch), row in sorted(rows.items()) if len(rows) > 1 else rows.items():
+            if stage == "train":
+                self._send(row, step, epoch)
+            else:
+                self._logged.update(row)
+                self._send(row, step)
 
     def merge_steps(self) -> None:
         """Step values with ``sync_dist=True``, merged over the ranks by their reduction: one exchange for all keys of a batch."""
@@ -288,18 +300,18 @@ class Book:
         self._callback.update(row)
         self._logged.update(row)
         self._fresh.update(dict.fromkeys(row, (self.epoch, self.step)))
-        self._send(row, step, {"epoch": self.epoch})
+        self._send(row, step, self.epoch)
 
-    def _send(self, row: Mapping[str, Any], step: int, extra: Mapping[str, int]) -> None:
+    def _send(self, row: Mapping[str, Any], step: int, epoch: int | None = None) -> None:
         if self.silent or not row:
             return
         if "step" in row:  # a logged "step" is the x-axis
             numbers = floats(row)
             step = int(numbers.pop("step"))
         else:
-            numbers = floats({**extra, **row})
+            numbers = floats(row if epoch is None else {"epoch": epoch, **row})
         self.history.append(numbers, step)
-        self.tell("log_metrics", metrics=numbers, step=step)
+        self.writer.send_row(numbers, step)
 
     # --- stages ----------------------------------------------------------------------------------------------------------
 
@@ -355,7 +367,7 @@ class Book:
         self._publish(stage, table, entries)
         self.closing = ""
         row = {key: value for key, value in self._row.items() if is_scalar(value)}
-        self._send(row, step, {"epoch": self.epoch})
+        self._send(row, step, self.epoch)
         for key, (metric, value) in self._pictures.items():
             if not self.silent and key in self._row:
                 self.writer.send_picture(key, metric, value, step)
@@ -455,7 +467,8 @@ class Book:
         else:
             return None
         entry.ghost = True
-        scope.entries.setdefault(name, entry)
+        if before is None:
+            self._enter(scope, entry)
         return entry
 
     def clashes(self, entry: Entry, leaf: str) -> bool:
@@ -586,7 +599,7 @@ class Book:
                 entry = MetricEntry(self, scope, name, (*args[:4], "mean", *args[5:]), metric, state["path"], state["where"])
             if entry is not None:
                 entry.load(state)
-                scope.entries[name] = entry
+                self._enter(scope, entry)
         self.parking.stages[-1].touched |= set(saved["touched"]) & set(self.parking.metrics)
 
 

@@ -88,17 +88,19 @@ def copy(source: str, path: str) -> None:
         put(path, lambda file: shutil.copyfileobj(original, file, 1 << 20))
 
 
-def put(path: str | os.PathLike[str], fill: Callable[[Any], None], storage_options: Any = None) -> None:
-    """A file of what ``fill`` writes into it, whole or absent."""
+def put(path: str | os.PathLike[str], fill: Callable[[Any], None], storage_options: Any = None, durable: bool = True) -> None:
+    """A file of what ``fill`` writes into it, whole or absent. ``durable``: on the disk when this returns, which takes its time."""
     files, target = _place(path, storage_options)
     if isinstance(files, LocalFileSystem):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(target + PART, "wb") as file:
             fill(file)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(target + PART, target)
-        _sync_folder(os.path.dirname(target))
+        if durable:
+            _sync_folder(os.path.dirname(target))
         return
     buffer = io.BytesIO()
     fill(buffer)
@@ -168,7 +170,7 @@ def read(path: str | os.PathLike[str], map_location: Any = "cpu", weights_only: 
 
 def write_text(text: str, path: str) -> None:
     """A text file, whole or absent."""
-    put(path, lambda file: file.write(text.encode()))
+    put(path, lambda file: file.write(text.encode()), durable=False)
 
 
 def append(text: str, path: str) -> None:
@@ -261,6 +263,8 @@ def _written(path: str) -> float:
 def _place(path: str | os.PathLike[str], options: Any = None) -> tuple[Any, str]:
     """The file system of an address, and the path there."""
     address = os.path.expanduser(os.fspath(path))
+    if "::" not in address and "://" not in address:
+        return LocalFileSystem(), os.path.abspath(address)
     try:
         files, target = fsspec.core.url_to_fs(address, **(options or {}))
     except ImportError as error:

@@ -367,7 +367,7 @@ class Trainer(Engine):
         self.should_stop = False
         book = self.logbook
         book.clear()
-        book.scopes.clear()
+        book.close_scopes()
         book.parking.stages.clear()  # of a run that failed
         book.epoch = self.current_epoch
         self._agree_on_versions()

@@ -11,16 +11,17 @@ less than a tenth of the time, and at the end. So a flush sends what it holds, a
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from epochal.training import storage
 from epochal.training.loggers.folder import FolderLogger
-from epochal.training.loggers.journal import Journal, Row, Texts
+from epochal.training.loggers.journal import Journal, Keys, Row, Texts
 
 
 class CSVLogger(FolderLogger):
@@ -66,19 +67,25 @@ class CSVLogger(FolderLogger):
         return self
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        row: Row = self._floats(metrics)
-        if self._prefix:
-            row = {self._prefixed(key): value for key, value in row.items()}
+        with self._lock:
+            self.log_rows([(self._floats(metrics), len(self._held) if step is None else int(step))])
+
+    def log_rows(self, rows: Iterable[tuple[Mapping[str, float], int]]) -> None:
+        """Rows of numbers, with their steps."""
+        with self._lock:
+            if not self._held:
+                self._since = time.monotonic()
+            self._held += [self._row(row, step) for row, step in rows]
+            if len(self._held) >= self.flush_logs_every_n_steps or time.monotonic() - self._since > self.HOLD:
+                self.flush()
+
+    def _row(self, metrics: Mapping[str, float], step: int) -> Row:
+        names = map(self._prefixed, metrics) if self._prefix else metrics
+        row: Row = dict(zip(names, map(float, metrics.values()), strict=True))
         if "epoch" in row:
             row["epoch"] = int(row["epoch"])
-        with self._lock:
-            row["step"] = len(self._held) if step is None else int(step)
-            self._held.append(row)
-            now = time.monotonic()
-            if len(self._held) == 1:
-                self._since = now
-            if len(self._held) >= self.flush_logs_every_n_steps or now - self._since > self.HOLD:
-                self.flush()
+        row["step"] = step
+        return row
 
     def flush(self) -> None:
         """Append the rows that are held."""
@@ -104,8 +111,8 @@ class CSVLogger(FolderLogger):
             self._journal = journal
         if self._held:
             rows, self._held = self._journal.append(self._held), []
-            known = set(self._columns)
-            self._late.update(dict.fromkeys(key for row in rows for key in row if key not in known))
+            came = dict.fromkeys(key for keys in {keys for keys, _ in rows} for key in keys)
+            self._late.update((key, None) for key in came if key not in self._columns)
             self._stale = self._stale or bool(self._late) or not self.is_local
             if not self._stale:
                 storage.append("".join(_lines(rows, self._columns)), self.path)
@@ -124,7 +131,7 @@ class CSVLogger(FolderLogger):
         begun = time.monotonic()
         self._journal.join()
         columns = sorted({*self._columns, *self._late})
-        storage.put(self.path, lambda file: self._fill(file, columns))
+        storage.put(self.path, lambda file: self._fill(file, columns), durable=False)
         self._columns, self._late, self._stale = columns, {}, False
         self._rewritten = time.monotonic()
         self._cost = self._rewritten - begun
@@ -140,4 +147,11 @@ class CSVLogger(FolderLogger):
 
 def _lines(rows: Iterable[Texts], columns: list[str]) -> Iterator[str]:
     """Numbers need no quotes."""
-    return (",".join([row.get(column, "") for column in columns]) + "\n" for row in rows)
+    form = functools.cache(functools.partial(_form, columns))
+    return (form(keys)(*texts) for keys, texts in rows)
+
+
+def _form(columns: list[str], keys: Keys) -> Callable[..., str]:
+    """A line of rows of the same keys: which number stands where."""
+    places = {key: f"{{{place}}}" for place, key in enumerate(keys)}
+    return (",".join([places.get(column, "") for column in columns]) + "\n").format

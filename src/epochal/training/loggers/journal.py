@@ -5,20 +5,31 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from epochal.training import storage
 
 Row = dict[str, float]
-Texts = dict[str, str]  # a row whose numbers stay as they are written: to make and to write numbers is most of what a row costs
+Keys = tuple[str, ...]
+Texts = tuple[Keys, list[str]]  # a row whose numbers stay as they are written: to make and to write numbers is most of its cost
 _AS_TEXT = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=lambda name: str(float(name)))
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}  # as JSON spells them
-_quoted = functools.cache(json.dumps)
+_AT_ONCE = 1000  # lines
 
 
-def _as_json(row: Texts) -> str:
-    return "{" + ", ".join([f"{_quoted(key)}: {_NOT_FINITE.get(text, text)}" for key, text in row.items()]) + "}\n"
+def _as_json(keys: Keys, texts: list[str]) -> str:
+    if not _NOT_FINITE.keys().isdisjoint(texts):
+        texts = [_NOT_FINITE.get(text, text) for text in texts]
+    return _form(keys)(*texts)
+
+
+@functools.lru_cache(256)
+def _form(keys: Keys) -> Callable[..., str]:
+    """What rows of the same keys have in common."""
+    names = [json.dumps(key).replace("{", "{{").replace("}", "}}") for key in keys]
+    return ("{{" + ", ".join([f"{name}: {{}}" for name in names]) + "}}\n").format
 
 
 class Journal:
@@ -38,9 +49,9 @@ class Journal:
         """Go on with the rows that are there, less one that a killed process left half written. Returns their keys."""
         storage.make_folder(os.path.dirname(self.path))
         count, keys = 0, dict[str, None]()
-        for row in self:
+        for found, _ in self:
             count += 1
-            keys.update(dict.fromkeys(row))
+            keys.update(dict.fromkeys(found))
         self._pieces = bool(storage.exists(self.path) or self._parts())
         self.join()
         self._rows = count
@@ -49,8 +60,8 @@ class Journal:
     def append(self, rows: Iterable[Row]) -> list[Texts]:
         """In one piece, so that a process that is killed leaves whole lines. Returns the rows as they are written."""
         assert self._rows is not None
-        written = [{key: repr(value) for key, value in row.items()} for row in rows]
-        lines = [_as_json(row) for row in written]
+        written = [(tuple(row), list(map(repr, row.values()))) for row in rows]
+        lines = [_as_json(*row) for row in written]
         if self._grows:
             storage.append("".join(lines), self.path)
         else:
@@ -73,7 +84,10 @@ class Journal:
 
     def __iter__(self) -> Iterator[Texts]:
         """The rows, one at a time."""
-        return map(_AS_TEXT.decode, map(bytes.decode, self._lines()))
+        lines = self._lines()
+        while some := list(islice(lines, _AT_ONCE)):
+            for row in _AS_TEXT.decode(f"[{b','.join(some).decode()}]"):
+                yield tuple(row), list(row.values())
 
     def _lines(self) -> Iterator[bytes]:
         count = 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from epochal import check
@@ -39,9 +41,10 @@ class TensorBoardLogger(FolderLogger):
         self._writers: list[Any] = []  # the one in use is the last
         self._mirror: Mirror | None = None  # of a remote run
         self._steps = 0  # of rows that came without one
+        self._events: dict[tuple[str, ...], Any] = {}  # what the latest rows have in common
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_writer": None, "_writers": [], "_mirror": None}  # each process opens its own
+        return {**self.__dict__, "_writer": None, "_writers": [], "_mirror": None, "_events": {}}  # each process opens its own
 
     @property
     def sub_dir(self) -> str | None:
@@ -65,23 +68,40 @@ class TensorBoardLogger(FolderLogger):
             self._mirror = self._mirror or Mirror(folder)
             folder = self._mirror.folder
         self._writer = _writer_class()(log_dir=folder, **self._kwargs)
+        _write_at_once(self._writer)
         self._writers.append(self._writer)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """A scalar for each key, all of a row in one event; several in one chart for a dict."""
-        writer = self.experiment
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
         if step is None:
             step = self._steps
-        self._steps = step + 1
         charts = {key: value for key, value in metrics.items() if isinstance(value, Mapping)}
         for key, value in charts.items():
-            writer.add_scalars(self._prefixed(key), self._floats(value), step)
+            self.experiment.add_scalars(self._prefixed(key), self._floats(value), step)
         rest = {key: value for key, value in metrics.items() if key not in charts} if charts else metrics
-        scalars = [Summary.Value(tag=self._prefixed(key), simple_value=value) for key, value in self._floats(rest).items()]
-        if scalars:
-            writer._get_file_writer().add_summary(Summary(value=scalars), step)  # noqa: SLF001  # which opens one anew after a close
+        self.log_rows([(self._floats(rest), step)])
+
+    def log_rows(self, rows: Iterable[tuple[Mapping[str, float], int]]) -> None:
+        """Rows of numbers, with their steps."""
+        file = self.experiment._get_file_writer()  # noqa: SLF001  # which opens one anew after a close
+        for row, step in rows:
+            self._steps = step + 1
+            if row:
+                event = self._event(tuple(row))
+                for scalar, number in zip(event.summary.value, row.values(), strict=True):
+                    scalar.simple_value = number
+                file.add_event(event, step)
+
+    def _event(self, keys: tuple[str, ...]) -> Any:
+        """What rows of the same keys have in common."""
+        if keys in self._events:
+            return self._events[keys]
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        self._events.clear()  # of other keys, lest they become many
+        event = self._events[keys] = Event(summary=Summary(value=[Summary.Value(tag=self._prefixed(key)) for key in keys]))
+        return event
 
     def log_figure(self, name: str, figure: Any, step: int | None = None) -> None:
         """A matplotlib ``Figure``, as an image; pyplot is not needed, and nothing has to be closed."""
@@ -153,6 +173,37 @@ def _writer_class() -> Any:
         text = check.message("TensorBoardLogger", "tensorboard is not installed", "it writes the files", fix)
         raise ModuleNotFoundError(text) from error
     return SummaryWriter
+
+
+class Records:
+    """In place of tensorboard's queue of events, whose thread opens the file for each: they go at once into one that is open."""
+
+    def __init__(self, path: str) -> None:
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        file = open(path, "ab")  # noqa: SIM115  # closed when the run is over, or nobody has it any more
+        weakref.finalize(self, file.close)
+        self._file = RecordWriter(file)
+        self._lock = threading.Lock()  # a user may show pictures from the training thread
+
+    def write(self, event: bytes) -> None:
+        with self._lock:
+            self._file.write(event)
+            self._file.flush()
+
+    def flush(self) -> None:
+        """Nothing is held."""
+
+    def close(self) -> None:
+        with self._lock:
+            self._file.close()
+
+
+def _write_at_once(writer: Any) -> None:
+    events = writer._get_file_writer().event_writer  # noqa: SLF001  # a part that can be replaced
+    if hasattr(events, "_async_writer"):
+        events._async_writer.close()  # noqa: SLF001
+        events._async_writer = Records(events._file_name)  # noqa: SLF001
 
 
 def _array(pixels: memoryview) -> Any:

@@ -6,7 +6,7 @@ import atexit
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from epochal import check
@@ -14,6 +14,7 @@ from epochal.metric import Metric
 from epochal.training import storage
 
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
+ROW = "log_metrics"
 
 
 class Writer:
@@ -54,9 +55,25 @@ class Writer:
         self._calls.append((verb, args, kwargs))
         if self._thread is None or not self._thread.is_alive():
             self._start()
-        if verb != "log_metrics" or len(self._calls) >= self.flush_every:
+        self._due.set()
+        if verb == "finalize":
+            self.drain()
+
+    def send_row(self, row: dict[str, float], step: int) -> None:
+        """Log a row to each logger, later."""
+        if not self.loggers:
+            return
+        self._calls.append((ROW, (row, step), {}))
+        waiting = len(self._calls)
+        if 1 < waiting < self.flush_every:  # the common case, at every step
+            return
+        if self._failures:
+            self._warn()
+        if self._thread is None or not self._thread.is_alive():
+            self._start()
+        if waiting >= self.flush_every:
             self._due.set()
-        if verb == "finalize" or len(self._calls) >= self.LONGEST:
+        if waiting >= self.LONGEST:
             self.drain()
 
     def send_picture(self, name: str, metric: Any, value: Any, step: int) -> None:
@@ -100,8 +117,10 @@ class Writer:
         call: Call | None = ("", (), {})
         while self._calls and (call := self._calls.popleft()) is not None:
             verb, args, kwargs = call
-            held = verb == "log_metrics" or (held and verb not in ("save", "finalize"))
-            if verb == "log_figure":
+            held = verb == ROW or (held and verb not in ("save", "finalize"))
+            if verb == ROW:
+                self._log([args, *self._next_rows()])
+            elif verb == "log_figure":
                 self._draw(*args)
             else:
                 self._each(lambda logger: getattr(logger, verb, _nothing)(*args, **kwargs), verb)  # noqa: B023  # called at once
@@ -109,15 +128,36 @@ class Writer:
             self._each(lambda logger: getattr(logger, "flush", getattr(logger, "save", _nothing))(), "flush")
         return call is not None
 
+    def _next_rows(self) -> Iterator[Any]:
+        while self._calls and (call := self._calls[0]) is not None and call[0] == ROW:
+            self._calls.popleft()
+            yield call[1]
+
+    def _log(self, rows: list[Any]) -> None:
+        """Rows in one call where a logger has one for them."""
+        for logger in list(self.loggers):
+            if _takes_rows(logger):
+                self._try(logger, lambda logger: logger.log_rows(rows), ROW)
+                continue
+            for row, step in rows:
+                if not self._try(logger, lambda logger: logger.log_metrics(metrics=row, step=step), ROW):  # noqa: B023  # at once
+                    break
+
     def _each(self, act: Callable[[Any], Any], verb: str) -> None:
         for logger in list(self.loggers):
-            try:
-                act(logger)
-            except storage.Unreachable as error:  # it goes on, and its rows wait
-                self._failures.append((type(logger).__name__, error))
-            except Exception as error:  # whatever its own code, a disk or a network does
-                self.loggers.remove(logger)
-                self._failures.append((type(logger).__name__, f"{verb} failed with {type(error).__name__}: {error}"))
+            self._try(logger, act, verb)
+
+    def _try(self, logger: Any, act: Callable[[Any], Any], verb: str) -> bool:
+        """Whether the logger stays."""
+        try:
+            act(logger)
+        except storage.Unreachable as error:  # it goes on, and its rows wait
+            self._failures.append((type(logger).__name__, error))
+        except Exception as error:  # whatever its own code, a disk or a network does
+            self.loggers.remove(logger)
+            self._failures.append((type(logger).__name__, f"{verb} failed with {type(error).__name__}: {error}"))
+            return False
+        return True
 
     def _draw(self, name: str, picture: Callable[[], Any], step: int) -> None:
         if not self._draws:
@@ -157,6 +197,14 @@ def _way_to_draw(logger: Any) -> Callable[[str, Any, int], Any] | None:
     if hasattr(logger, "log_image"):
         return lambda name, figure, step: logger.log_image(name, [figure], step)
     return getattr(logger, "log_figure", None)
+
+
+def _takes_rows(logger: Any) -> bool:
+    """Whether it logs many rows at once, and nobody has put a ``log_metrics`` of their own before that."""
+    for names in (vars(logger), *map(vars, type(logger).__mro__)) if hasattr(logger, "log_rows") else ():
+        if "log_rows" in names or ROW in names:
+            return "log_rows" in names
+    return False
 
 
 def _nothing(*_: Any, **__: Any) -> None:
