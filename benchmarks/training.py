@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader
 from benchmarks.collection import eight
 from benchmarks.timing import Row
 
-STEPS, WINDOW, ROUNDS, SECONDS = 513, 256, 8, 1.0
+STEPS, WINDOW, ROUNDS, SECONDS = 513, 256, 24, 0.4
 CLASSES = 10
 Cost = tuple[float, float]  # seconds per step: in the least window, and over all of a run
 
@@ -159,7 +159,7 @@ ROWS: dict[str, tuple[str, str, int, dict[str, float]]] = {  # of which way, ove
 
 
 def measured(runs: dict[str, Callable[[], Cost]]) -> dict[str, Cost]:
-    """The least of each run's costs, in turns of a second."""
+    """The least of each run's costs, in turns of a part of a second."""
     best = dict.fromkeys(runs, (float("inf"), float("inf")))
     for _ in range(ROUNDS):
         for name, run in runs.items():

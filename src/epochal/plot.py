@@ -26,6 +26,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from epochal import check
+from epochal.extras import library
 
 if TYPE_CHECKING:
     from epochal.collection import MetricCollection
@@ -355,12 +356,7 @@ def _lines(metric: object, points: Any) -> list[Array]:
 
 
 def _pyplot() -> Any:
-    try:
-        import matplotlib.pyplot as plt
-    except ModuleNotFoundError as error:
-        text = check.message("plot", "matplotlib is not installed", "it draws", "Install it by: pip install epochal[plot]")
-        raise ModuleNotFoundError(text) from error
-    return plt
+    return library("plot", "plot", "matplotlib.pyplot", "it draws")
 
 
 def _figure(ax: Any, size: tuple[float, float] | None = None) -> Any:

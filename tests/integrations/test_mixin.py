@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
-from sklearn.metrics import recall_score
+from sklearn.metrics import confusion_matrix, recall_score
 
 import epochal.training
 from epochal import MetricCollection
@@ -100,12 +102,17 @@ class Figures(pl.loggers.CSVLogger):
     def __init__(self, folder):
         super().__init__(folder)
         self.shown = []
+        self.counts = {}
 
     @property
     def experiment(self):
         own = super().experiment
-        own.add_figure = lambda name, figure, step: self.shown.append((name, len(figure.axes) > 0, step))
+        own.add_figure = self.show
         return own
+
+    def show(self, name, figure, step):
+        self.shown.append((name, step))
+        self.counts[name] = [int(text.get_text()) for text in figure.axes[0].texts]
 
 
 def test_one_metric_serves_training_validation_and_several_loaders(tmp_path):
@@ -120,8 +127,12 @@ def test_one_metric_serves_training_validation_and_several_loaders(tmp_path):
         assert found[f"val_count/dataloader_idx_{i}"] == samples
     assert module.whole[1:] == [37.0 + 21.0] * 4
     assert found["val_all"] == 58.0
-    shown = zip(("val", "val", "train") * 2, (3, 6, 7, 10, 13, 14), strict=True)
-    assert logger.shown == [(f"{stage}_matrix", True, step) for stage, step in shown]
+    both = [f"val_matrix/dataloader_idx_{i}" for i in range(2)]
+    shown = zip((both, both, ["train_matrix"]) * 2, (3, 6, 7, 10, 13, 14), strict=True)
+    assert logger.shown == [(name, step) for names, step in shown for name in names]
+    for i, (samples, seed) in enumerate(((37, 1), (21, 2))):
+        predicted, truth = labels(Model(), dataset(samples, seed))
+        assert logger.counts[both[i]] == confusion_matrix(truth, predicted).ravel().tolist()
     assert module.f1.update_count == module.count.update_count == module.matrix.update_count == 0
 
 
@@ -164,6 +175,13 @@ def test_what_cannot_be_shown_is_a_warning():
     module, run = Shared(), trainer_of_lightning()
     with pytest.warns(UserWarning, match=r"self.log\('val_matrix'\): value is no number, and no logger shows figures"):
         run.validate(module, loader(), verbose=False)
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's
+def test_a_picture_that_fails_is_a_warning_that_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.warns(RuntimeWarning, match=r"val_matrix.*matplotlib is not installed, .*epochal\[plot\]"):
+        trainer_of_lightning(logger=Figures(tmp_path)).validate(Shared(), loader(), verbose=False)
 
 
 SOURCE = """

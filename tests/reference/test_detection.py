@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -323,7 +324,7 @@ def test_masks_of_one_image_have_one_size():
 
 def test_missing_pycocotools_is_named(monkeypatch):
     preds, target = images(0, masks=True)
-    monkeypatch.setitem(__import__("sys").modules, "pycocotools", None)
+    monkeypatch.setitem(sys.modules, "pycocotools.mask", None)
     with pytest.raises(ModuleNotFoundError, match=r"MeanAveragePrecision: pycocotools is not installed, .*epochal\[detection\]"):
         MeanAveragePrecision(iou_type="segm").update(preds, target)
     MeanAveragePrecision(warn_on_many_detections=False).update(preds, target)

@@ -318,6 +318,7 @@ NEEDED = [
 @pytest.mark.parametrize(("cls", "arguments", "module"), NEEDED)
 def test_without_the_extra(cls, arguments, module, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    named = rf"{cls.__name__}: {module} is not installed, but it is needed\. Install it by: pip install epochal\[text\]"
+    name = module.partition(".")[0]
+    named = rf"{cls.__name__}: {name} is not installed, but it is needed\. Install it by: pip install epochal\[text\]"
     with pytest.raises(ModuleNotFoundError, match=named):
         cls(**arguments)

@@ -87,6 +87,21 @@ def test_it_has_no_log_before_and_after_and_a_copy_made_in_the_run_logs_nowhere(
             twin.log_dict({"x": 1.0})
 
 
+def test_replicas_of_a_plain_module_do_not_log_a_part_as_the_whole():
+    class Replicates(Outer):
+        def inside(self):
+            self.seen.extend(nn.parallel.replicate(self.parts[0].head, [0, 1]))
+
+    module = Replicates()
+    trainer().fit(module, loader())
+    for replica in module.seen:
+        with pytest.raises(RuntimeError, match=r"in a replica of nn.DataParallel \(strategy dp\).* training_step_end"):
+            replica.log("x", 1.0)
+        with pytest.raises(RuntimeError, match=r"self.log\('x'\): it was called in a replica"):
+            replica.log_dict({"x": 1.0})
+    assert "_replicate_for_data_parallel" not in module.parts[0].head.__dict__
+
+
 def test_a_run_that_fails_takes_it_back_too():
     class Fails(Outer):
         def inside(self):

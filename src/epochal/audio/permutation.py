@@ -14,6 +14,7 @@ from torch import Tensor
 
 from epochal import check
 from epochal.audio.signals import MeanOverSignals
+from epochal.extras import library
 from epochal.metric import OPTIONS
 from epochal.numeric import constant, wide
 
@@ -86,13 +87,9 @@ def _of_samples(name: str, scores: Any, preds: Tensor) -> Tensor:
 
 def _assigned(matrix: Tensor, eval_func: str) -> Tensor:
     """The best order of each sample; waits for the device."""
-    try:
-        from scipy.optimize import linear_sum_assignment
-    except ImportError as error:
-        needed = f"scipy is needed for more than {FEW} speakers"
-        text = check.message("PermutationInvariantTraining", "scipy is not installed", needed, "pip install 'epochal[audio]'")
-        raise ImportError(text) from error
-    found = [linear_sum_assignment(costs, maximize=eval_func == "max")[1] for costs in matrix.detach().cpu().numpy()]
+    needed = f"it is needed for more than {FEW} speakers"
+    assign = library("PermutationInvariantTraining", "audio", "scipy.optimize", needed).linear_sum_assignment
+    found = [assign(costs, maximize=eval_func == "max")[1] for costs in matrix.detach().cpu().numpy()]
     return torch.from_numpy(np.array(found, dtype=np.int64).reshape(matrix.shape[:2])).to(matrix.device)
 
 

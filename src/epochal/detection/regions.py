@@ -13,6 +13,7 @@ from epochal import check
 from epochal.detection import boxes
 from epochal.detection.images import Images
 from epochal.detection.matching import Pairs
+from epochal.extras import library
 
 Array = npt.NDArray[Any]
 
@@ -90,10 +91,4 @@ class Masks:
 
 def tools(metric: Any) -> Any:
     """pycocotools' masks."""
-    try:
-        from pycocotools import mask
-    except ModuleNotFoundError as error:
-        fix = "Install it by: pip install epochal[detection]"
-        text = check.message(metric, "pycocotools is not installed", "it encodes and overlaps masks", fix)
-        raise ModuleNotFoundError(text) from error
-    return mask
+    return library(metric, "detection", "pycocotools.mask", "it encodes and overlaps masks")

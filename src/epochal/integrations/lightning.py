@@ -87,7 +87,9 @@ class LoggingMixin:
         for key, where in book.plans.get(name, [(name, path)]):
             item = None if now is None else _follow(now, where[len(path) :])
             if item is not None and not (isinstance(item, Tensor) and item.numel() == 1):
-                book.pictures[key] = metric, where, item if book.stepped is not None else None
+                is_shared = not (args[8] if len(args) > 8 else kwargs.get("add_dataloader_idx", True))
+                place = key, None if is_shared or book.stepped is not None else book.loader
+                book.pictures[place] = metric, where, item if book.stepped is not None else None
                 continue
             reading = book.reading((key, self._in_training(), book.stepped is not None))
             reading.show(metric, where, item, book)
@@ -107,6 +109,7 @@ class OwnMetrics(Parking):
         self.metrics = {name: metric for name, metric in self.metrics.items() if isinstance(metric, Metric)}
 
 
+Place = tuple[str, int | None]  # a key, and the loader of an evaluation whose own it is
 Picture = tuple[Any, tuple[Any, ...], Any]  # a metric, the part of its result, and its value where that is known
 
 
@@ -117,8 +120,8 @@ class Book:
         self.plans: dict[str, list[tuple[str, tuple[Any, ...]]]] = {}  # the keys of a name, and the part of the result for each
         self.collections: dict[int, tuple[Any, dict[str, tuple[Any, tuple[Any, ...]]]]] = {}
         self.readings: dict[Any, Reading] = {}
-        self.pictures: dict[str, Picture] = {}  # of this epoch
-        self.others: dict[str, Picture] = {}  # of the training epoch, in an evaluation inside of it
+        self.pictures: dict[Place, Picture] = {}  # of this epoch
+        self.others: dict[Place, Picture] = {}  # of the training epoch, in an evaluation inside of it
         self.left: dict[int, int] = {}  # how many updates a metric had when an epoch's end was over
         self.stepped: set[int] | None = None  # in an epoch's end: the metrics that steps have updated
         self.loader: int | None = None  # of an evaluation
@@ -129,6 +132,12 @@ class Book:
         if self._parking is None:
             self._parking = OwnMetrics(module)
         return self._parking
+
+    def read_pictures(self) -> None:
+        """Take the values of what is not known yet, while the metrics hold it: before another loader, or a user's reset."""
+        for place, (metric, where, value) in self.pictures.items():
+            if value is None and (place[1] is None or place[1] == self.loader):
+                self.pictures[place] = metric, where, _follow(metric.compute(), where)
 
     def results_of(self, collection: MetricCollection) -> dict[str, tuple[Any, tuple[Any, ...]]]:
         found = self.collections.get(id(collection))
@@ -220,6 +229,7 @@ def _evaluation_begins(module: Any, book: Book) -> Iterator[None]:
 @contextmanager
 def _batch_begins(module: Any, book: Book, _batch: Any, _batch_idx: int, loader: int = 0) -> Iterator[None]:
     if loader != book.loader and book.loader is not None:  # Lightning has read the values of the loader before
+        book.read_pictures()
         book.parking(module).park(book.loader)
         book.loader = loader
     yield
@@ -239,6 +249,7 @@ def _evaluation_ends(module: Any, book: Book) -> Iterator[None]:
 @contextmanager
 def _evaluated(module: Any, book: Book, *_: Any) -> Iterator[None]:
     parking = book.parking(module)
+    book.read_pictures()
     parking.park(book.loader or 0)
     parking.present(set(), fresh=True)
     with _epoch_ends(module, book):
@@ -249,8 +260,7 @@ def _evaluated(module: Any, book: Book, *_: Any) -> Iterator[None]:
 def _epoch_ends(module: Any, book: Book, *_: Any) -> Iterator[None]:
     """An epoch's end that knows which metrics steps have updated: those with more updates than the last end left them."""
     metrics, before = leaves(module), book.stepped
-    of_steps = {key: (metric, where, _follow(metric.compute(), where)) for key, (metric, where, _) in book.pictures.items()}
-    book.pictures = of_steps  # known before a reset of the user's own
+    book.read_pictures()
     book.stepped = {id(m) for m in metrics if m.update_count and m.update_count != book.left.get(id(m), 0)}
     try:
         yield
@@ -264,9 +274,11 @@ def _draw(module: Any, book: Book) -> None:
     """The results of an epoch that are no numbers, as figures."""
     pictures, book.pictures = book.pictures, {}
     read = {id(reading.metric) for reading in book.readings.values()}
-    for key, (metric, _, value) in pictures.items():
+    several = any(loader for _, loader in pictures)
+    for (key, loader), (metric, _, value) in pictures.items():
         if not module.trainer.sanity_checking and module.trainer.is_global_zero:
-            _draw_one(module.trainer, key, metric, value)
+            suffix = f"/dataloader_idx_{loader}" if several and loader is not None else ""
+            _draw_one(module.trainer, key + suffix, metric, value)
         if book.loader is None and id(metric) not in read and id(metric) in (book.stepped or ()):
             metric.reset()  # which Lightning does not know
 
@@ -278,8 +290,12 @@ def _draw_one(trainer: Any, key: str, metric: Any, value: Any) -> None:
     if not draws:
         text = f"self.log({key!r}): value is no number, and no logger shows figures. It is not logged."
         warnings.warn(text, stacklevel=2)
-    for draw in draws:
-        draw(key, picture(metric, value), trainer.global_step)
+    try:
+        for draw in draws:
+            draw(key, picture(metric, value), trainer.global_step)
+    except Exception as error:  # the run is worth more than its pictures
+        text = f"self.log({key!r}): the picture failed with {type(error).__name__}: {error}"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
 def _drawing(logger: Any) -> Callable[[str, Any, int], Any] | None:

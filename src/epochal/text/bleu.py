@@ -11,10 +11,11 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from epochal import check
+from epochal.extras import library
 from epochal.metric import MetricOptions, State, fixed
 from epochal.numeric import wide
 from epochal.text.ngrams import Integers, Tokens, first_best, overlaps, words
-from epochal.text.texts import References, TextMetric, Texts, library, references
+from epochal.text.texts import References, TextMetric, Texts, references
 
 
 class BLEUScore(TextMetric):
@@ -130,7 +131,7 @@ class SacreBLEUScore(BLEUScore):
         **kwargs: Unpack[MetricOptions],
     ) -> None:
         super().__init__(n_gram, smooth, weights, **kwargs)
-        check.choice(self, "tokenize", tokenize, library(self, "sacrebleu.metrics.bleu").BLEU.TOKENIZERS)
+        check.choice(self, "tokenize", tokenize, library(self, "text", "sacrebleu.metrics.bleu").BLEU.TOKENIZERS)
         self.tokenize, self.lowercase = tokenize, lowercase
         self.split()
 

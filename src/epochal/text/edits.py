@@ -15,9 +15,10 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from epochal import check
+from epochal.extras import library
 from epochal.metric import MetricOptions, State, fixed
 from epochal.numeric import wide
-from epochal.text.texts import TextMetric, Texts, library, pairs
+from epochal.text.texts import TextMetric, Texts, pairs
 
 LEVENSHTEIN = "rapidfuzz.distance.Levenshtein"
 AT_ONCE = 64  # texts: the words of all at once would cost twice the time
@@ -32,7 +33,7 @@ class Errors(TextMetric):
 
     def __init__(self, **kwargs: Unpack[MetricOptions]) -> None:
         super().__init__(**kwargs)
-        library(self, LEVENSHTEIN)
+        library(self, "text", LEVENSHTEIN)
         self.add_state("errors", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("length", torch.tensor(0), dist_reduce_fx="sum")
 
@@ -41,7 +42,7 @@ class Errors(TextMetric):
 
     def measure(self, preds: Texts, target: Texts) -> State:
         """Edits and the length of target, over all texts."""
-        distance, split = library(self, LEVENSHTEIN).distance, str.split if self.of_words else str
+        distance, split = library(self, "text", LEVENSHTEIN).distance, str.split if self.of_words else str
         preds, target = pairs(self, preds, target)
         errors = length = 0
         for start in range(0, len(target), AT_ONCE):
@@ -61,7 +62,7 @@ class Alignments(TextMetric):
 
     def __init__(self, **kwargs: Unpack[MetricOptions]) -> None:
         super().__init__(**kwargs)
-        library(self, LEVENSHTEIN)
+        library(self, "text", LEVENSHTEIN)
         for name in ("hits", "errors", "preds_length", "length"):
             self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
 
@@ -70,7 +71,7 @@ class Alignments(TextMetric):
 
     def measure(self, preds: Texts, target: Texts) -> State:
         """Words that stay, edits, and words, over all texts."""
-        editops = library(self, LEVENSHTEIN).editops
+        editops = library(self, "text", LEVENSHTEIN).editops
         hits = errors = preds_length = length = 0
         for text, wanted in zip(*pairs(self, preds, target), strict=True):
             x, y = text.split(), wanted.split()
@@ -235,7 +236,7 @@ class EditDistance(TextMetric):
         super().__init__(**kwargs)
         check.whole(self, "substitution_cost", substitution_cost, 0)
         check.choice(self, "reduction", reduction, REDUCTIONS)
-        library(self, LEVENSHTEIN)
+        library(self, "text", LEVENSHTEIN)
         self.substitution_cost, self.reduction = substitution_cost, reduction
         if reduction in ("mean", "sum"):
             self.add_state("distance", torch.tensor(0), dist_reduce_fx="sum")
@@ -249,7 +250,7 @@ class EditDistance(TextMetric):
     def measure(self, preds: Texts, target: Texts) -> State:
         """The distance of each text, or their sum and number."""
         preds, target = pairs(self, preds, target)
-        distance, weights = library(self, LEVENSHTEIN).distance, (1, 1, self.substitution_cost)
+        distance, weights = library(self, "text", LEVENSHTEIN).distance, (1, 1, self.substitution_cost)
         distances = [distance(x, y, weights=weights) for x, y in zip(preds, target, strict=True)]
         if self.reduction in ("mean", "sum"):
             return {"distance": self.counts(sum(distances)), "count": self.counts(len(distances))}

@@ -16,11 +16,12 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from epochal import check
+from epochal.extras import library
 from epochal.metric import MetricOptions, State, fixed
 from epochal.numeric import TINY
 from epochal.text.ngrams import Integers, first_best, overlaps, words
 from epochal.text.subsequences import common_places
-from epochal.text.texts import References, TextMetric, Texts, library, references
+from epochal.text.texts import References, TextMetric, Texts, references
 
 KEYS = (*(f"rouge{n}" for n in range(1, 10)), "rougeL", "rougeLsum")
 LCS, STEMMER = "rapidfuzz.distance.LCSseq", "nltk.stem.porter"
@@ -80,7 +81,7 @@ class ROUGEScore(TextMetric):
             if function is not None and not callable(function):
                 raise TypeError(check.message(self, f"{name} is {function!r}", "a function of a text is needed"))
         for module in [LCS, *[STEMMER] * use_stemmer]:
-            library(self, module)
+            library(self, "text", module)
         self.use_stemmer, self.normalizer, self.tokenizer = use_stemmer, normalizer, tokenizer
         self.accumulate, self.rouge_keys = accumulate, tuple(keys)
         self.add_state("total", torch.zeros(len(self.rouge_keys), 3), dist_reduce_fx="sum")
@@ -99,7 +100,7 @@ class ROUGEScore(TextMetric):
         for n, order in enumerate(overlaps(tokens, orders), 1):
             found[f"rouge{n}"] = scores(order.common, order.preds[tokens.owners], order.target)
         if "rougeL" in self.rouge_keys or "rougeLsum" in self.rouge_keys:
-            similarity = library(self, LCS).similarity
+            similarity = library(self, "text", LCS).similarity
             lengths = [(similarity(x, y), len(x), len(y)) for x, given in zip(own, its, strict=True) for y in given]
             found["rougeL"] = of_lengths(lengths)
             if "rougeLsum" in self.rouge_keys:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -77,12 +76,3 @@ def same_number(metric: Metric, preds: Sequence[Any], target: Sequence[Any]) -> 
     if len(preds) != len(target):
         came = f"preds has {len(preds)} text{'s' * (len(preds) != 1)}"
         check.fail(metric, came, f"target has {len(target)}", "Pass a target for each.")
-
-
-def library(metric: Metric, name: str) -> Any:
-    """A module that the extra ``text`` brings."""
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        came, fix = f"{error.name} is not installed", "Install it by: pip install epochal[text]"
-        raise ModuleNotFoundError(check.message(metric, came, "it is needed", fix)) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -172,7 +173,7 @@ def lend(root: nn.Module, book: Book | Deaf | None) -> None:
             module.__dict__["_logbook"] = book
         elif book is not None and _may_borrow(module):
             lent = Borrowed(book, type(module).__name__)
-            module.__dict__.update(log=lent.log, log_dict=lent.log_dict)
+            module.__dict__.update(log=lent.log, log_dict=lent.log_dict, _replicate_for_data_parallel=partial(_replica, module))
 
 
 def take_back(root: nn.Module) -> None:
@@ -181,6 +182,15 @@ def take_back(root: nn.Module) -> None:
         for verb in VERBS:
             if _is_borrowed(module.__dict__.get(verb)):
                 del module.__dict__[verb]
+                module.__dict__.pop("_replicate_for_data_parallel", None)
+
+
+def _replica(module: nn.Module) -> nn.Module:
+    """What torch makes of a module for another device; it borrows nothing."""
+    replica: nn.Module = type(module)._replicate_for_data_parallel(module)  # type: ignore[no-untyped-call]  # noqa: SLF001
+    lent = Borrowed(OfReplica(), type(module).__name__)
+    replica.__dict__.update(log=lent.log, log_dict=lent.log_dict)
+    return replica
 
 
 def _is_borrowed(method: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from epochal import check
+from epochal.extras import library
 from epochal.training.callbacks.callback import Callback
 
 
@@ -30,12 +31,7 @@ class DeviceStatsMonitor(Callback):
         if not trainer.loggers and not trainer.fast_dev_run:
             check.fail(self, "the Trainer has no logger", "statistics go there", "Leave logger=False out.")
         if self.cpu_stats or (self.cpu_stats is None and trainer.device.type == "cpu"):
-            try:
-                import psutil
-            except ImportError:
-                needed, fix = "psutil is not installed", "pip install epochal[stats]"
-                raise ImportError(check.message(self, "the CPU is to be looked at", needed, fix)) from None
-            self._psutil = psutil
+            self._psutil = library(self, "stats", "psutil", "it looks at the CPU")
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._post(trainer, "on_train_batch_start", trainer.batches_done + 1, trainer.batches_done)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from epochal import check
+from epochal.extras import library
 from epochal.training.loggers.folder import FolderLogger, as_dict
 from epochal.training.loggers.mirror import Mirror
 
@@ -67,7 +68,8 @@ class TensorBoardLogger(FolderLogger):
         if not self.is_local:
             self._mirror = self._mirror or Mirror(folder)
             folder = self._mirror.folder
-        self._writer = _writer_class()(log_dir=folder, **self._kwargs)
+        tensorboard = library(self, "tensorboard", "torch.utils.tensorboard", "it writes the files")
+        self._writer = tensorboard.SummaryWriter(log_dir=folder, **self._kwargs)
         _write_at_once(self._writer)
         self._writers.append(self._writer)
 
@@ -105,9 +107,7 @@ class TensorBoardLogger(FolderLogger):
 
     def log_figure(self, name: str, figure: Any, step: int | None = None) -> None:
         """A matplotlib ``Figure``, as an image; pyplot is not needed, and nothing has to be closed."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        canvas: Any = FigureCanvasAgg(figure)
+        canvas = library(self, "plot", "matplotlib.backends.backend_agg", "it draws").FigureCanvasAgg(figure)
         canvas.draw()
         pixels = memoryview(canvas.buffer_rgba())
         self.experiment.add_image(self._prefixed(name), _array(pixels)[..., :3], step, dataformats="HWC")
@@ -163,16 +163,6 @@ class TensorBoardLogger(FolderLogger):
             self._attempt(self._mirror.push, last=True)
             self._mirror.close()
             self._mirror = None
-
-
-def _writer_class() -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ModuleNotFoundError as error:
-        fix = "Install it by: pip install epochal[tensorboard]"
-        text = check.message("TensorBoardLogger", "tensorboard is not installed", "it writes the files", fix)
-        raise ModuleNotFoundError(text) from error
-    return SummaryWriter
 
 
 class Records:

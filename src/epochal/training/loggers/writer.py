@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from epochal import check
+from epochal.extras import library
 from epochal.metric import Metric
 from epochal.training import storage
 
@@ -185,9 +186,7 @@ class Writer:
 
 def picture(metric: Any, value: Any) -> Any:
     """A figure of a result, which belongs to no window."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(layout="constrained")
+    figure = library(metric, "plot", "matplotlib.figure", "it draws").Figure(layout="constrained")
     metric.plot(value, ax=figure if isinstance(metric, Metric) else figure.add_subplot())
     return figure
 
