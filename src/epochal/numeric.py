@@ -98,6 +98,14 @@ def steps(like: Numbers) -> Numbers:
     return torch.arange(n, device=like.device, dtype=like.dtype) if isinstance(like, Tensor) else np.arange(n, dtype=np.float64)
 
 
+UNSIGNED = {torch.uint16, torch.uint32, torch.uint64}
+
+
+def signed(x: Tensor) -> Tensor:
+    """Integers that torch has few operations for, as int64; all else as it is."""
+    return x.long() if x.dtype in UNSIGNED else x
+
+
 def integers(counts: Numbers) -> Numbers:
     return counts.long() if isinstance(counts, Tensor) else counts.astype(np.int64)
 

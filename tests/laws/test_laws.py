@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 import pytest
+import torch
 
 import epochal
 from epochal import testing
@@ -48,3 +49,26 @@ def test_laws(example):
         except Exception as error:  # the law's own message, or what the metric raised
             broken.append(f"{name}: {type(error).__name__}: {error}")
     assert not broken, "\n".join(broken)
+
+
+DTYPES = [torch.int32, torch.int16, torch.uint8, torch.uint16, torch.uint32, torch.uint64]
+
+
+def labelled(value, dtype):
+    """Labels in another dtype, wherever they stand."""
+    if isinstance(value, torch.Tensor):
+        return value.to(dtype) if value.dtype == torch.int64 and bool(((value >= 0) & (value < 256)).all()) else value
+    if isinstance(value, dict):
+        return {key: labelled(item, dtype) for key, item in value.items()}
+    return type(value)(labelled(item, dtype) for item in value) if isinstance(value, list | tuple) else value
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC.keys() - ABSTRACT))
+def test_labels_may_be_integers_of_any_dtype(name):
+    for example in EXAMPLES[name]:
+        case = example.case()
+        for dtype in DTYPES:
+            batches = labelled(case.batches, dtype)
+            found = case.fed(batches).compute()
+            wanted = case.fed(case.batches).compute()
+            torch.testing.assert_close(found, wanted, rtol=case.rtol, atol=case.atol, equal_nan=True, check_dtype=False)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from epochal import check
 from epochal.classification.outcomes import Counts, GivenCounts, MatrixCounts, ThresholdedCounts
-from epochal.numeric import Numbers, constant, histogram, numbers, stack, tabulated, where, within
+from epochal.numeric import Numbers, constant, histogram, numbers, signed, stack, tabulated, where, within
 from epochal.states import LARGE
 
 
@@ -286,8 +286,9 @@ class Multiclass(Task):
         preds = preds.detach() if preds.requires_grad else preds
         top, label = preds.max(1)
         if self.top_k > 1:
-            among = (preds.topk(self.top_k, 1).indices == target.unsqueeze(1)).any(1)
-            label = torch.where(among, target, label)
+            true = signed(target)
+            among = (preds.topk(self.top_k, 1).indices == true.unsqueeze(1)).any(1)
+            label = torch.where(among, true, label)
         return label, top.isnan()  # the maximum of a row with NaN is NaN, which alone differs from itself
 
     def _fits(self, preds: Tensor, target: Tensor) -> bool:

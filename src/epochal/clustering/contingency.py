@@ -16,7 +16,7 @@ from torch import Tensor
 
 from epochal import check
 from epochal.metric import Metric, State
-from epochal.numeric import wide
+from epochal.numeric import signed, wide
 from epochal.ranks import dense_ranks
 
 
@@ -71,7 +71,7 @@ class Partitions(Metric):
         check.integers(self, preds=preds, target=target)
         if preds.ndim != 1:
             check.fail(self, f"preds has shape {check.shape(preds)}", "(N,) is needed", "Pass a label for each sample.")
-        return {"preds": preds, "target": target}
+        return {"preds": signed(preds), "target": signed(target)}
 
     def derive(self, preds: Tensor, target: Tensor) -> dict[str, Any]:
         return {"table": contingency(preds.long(), target.long())}

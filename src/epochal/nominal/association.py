@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 
 from epochal import check
 from epochal.metric import Metric, MetricOptions, State, fixed
-from epochal.numeric import histogram, wide
+from epochal.numeric import histogram, signed, wide
 from epochal.ranks import dense_ranks
 
 STRATEGIES = ("replace", "drop")
@@ -60,7 +60,7 @@ class Association(Metric):
             preds, target = preds.argmax(1), target.argmax(1)
         if preds.ndim != 1:
             check.fail(self, f"preds has shape {check.shape(preds)}", "(N,) or (N, num_classes) is needed")
-        (p, p_nan), (t, t_nan) = (replaced(x, self.nan_strategy, self.nan_replace_value) for x in (preds, target))
+        (p, p_nan), (t, t_nan) = (replaced(signed(x), self.nan_strategy, self.nan_replace_value) for x in (preds, target))
         known = self._is_known(p) & self._is_known(t)
         cell = torch.where(known, p.long() * self.num_classes + t.long(), self.num_classes**2)
         weight = (~(p_nan | t_nan)).long() if self.nan_strategy == "drop" else None

@@ -21,7 +21,7 @@ from typing_extensions import Unpack
 
 from epochal import check
 from epochal.metric import Metric, MetricOptions, State
-from epochal.numeric import derived, wide
+from epochal.numeric import derived, signed, wide
 from epochal.ranks import dense_ranks, keys
 
 Aggregation: TypeAlias = str | Callable[..., Tensor]
@@ -207,7 +207,8 @@ class RetrievalMetric(Metric):
         check.same_shape(self, preds=preds, indexes=indexes)
         check.floating(self, preds=preds)
         check.integers(self, indexes=indexes)
-        rows: State = {"indexes": indexes.reshape(-1), "preds": preds.reshape(-1), "target": target.reshape(-1)}
+        documents = {"indexes": signed(indexes), "preds": preds, "target": signed(target)}
+        rows: State = {name: values.reshape(-1) for name, values in documents.items()}
         kept = self._kept(rows["target"])
         faults = [rows["preds"].isnan(), ~is_gain(rows["target"])]
         return {**rows, "faults": torch.stack([(bad & kept).sum() for bad in faults])}

@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 
 from epochal import check
 from epochal.metric import MetricOptions
+from epochal.numeric import signed
 from epochal.wrappers.base import Inner, Share, Wrapper, members, metric_needed
 
 __all__ = ["BinaryTargetTransformer", "LambdaInputTransformer", "MetricInputTransformer"]
@@ -127,5 +128,5 @@ class BinaryTargetTransformer(MetricInputTransformer, composite=True):
 
     def transform_target(self, target: Any) -> Tensor:
         check.tensors(self, target=target)
-        above = (target > self.threshold).to(target.dtype)
+        above = (signed(target) > self.threshold).to(target.dtype)
         return torch.where(target.isnan(), target, above) if target.is_floating_point() else above  # NaN is not below
