@@ -206,11 +206,11 @@ class Blocks(list[Any]):
         """Write into the open block what it has room for; returns the rest, if there is any."""
         if self._open is not None and self[-1] is self._open[0]:
             part, block = self._open
-            room = block.room(part.shape[0])
-            if room and chunk.shape[0]:
-                self[-1] = block.write(chunk[:room])
+            room, rows = block.room(part.shape[0]), chunk.shape[0]
+            if room and rows:
+                self[-1] = block.write(chunk if rows <= room else chunk[:room])
                 self._open = self[-1], block
-                chunk = chunk[room:]
+                return None if rows <= room else chunk[room:]
         return chunk if chunk.shape[0] else None
 
     def _close(self) -> None:

@@ -17,8 +17,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
@@ -48,20 +50,39 @@ class Rows(NamedTuple):
 
     scores: Tensor
     target: Tensor  # (N, classes) of 0 and 1, or (N, 1) of classes; what is left out has the next number
-    left_out: Tensor  # bools of target's shape
-    faults: Tensor  # how many are left out as bad
+    left_out: Tensor | None = None  # bools of target's shape
+    faults: Tensor | int = 0  # how many are left out as bad
 
 
-def rows(scores: Tensor, target: Tensor, nan: Tensor, labels: int, ignore_index: int | None) -> Rows:
+def rows(scores: Tensor, target: Tensor, labels: int, ignore_index: int | None) -> Rows:
     """Mark what is ignored, and what is bad: a label out of range, NaN."""
+    dtype = torch.uint8 if labels < 2**8 else torch.int16 if labels < 2**15 else torch.int32
+    if are_whole(scores, target, labels, ignore_index):
+        return Rows(scores, target.to(dtype))
+    nan = scores.isnan()
+    if scores.shape != target.shape:
+        nan = nan.any(1, keepdim=True)
     target = target.long()
     bad = (target.clamp(0, labels - 1) != target) | nan
     left_out = bad
     if ignore_index is not None:
         ignored = target == ignore_index
         bad, left_out = bad & ~ignored, bad | ignored
-    dtype = torch.uint8 if labels < 2**8 else torch.int16 if labels < 2**15 else torch.int32
     return Rows(scores, target.masked_fill(left_out, labels).to(dtype), left_out, bad.sum())
+
+
+def are_whole(scores: Tensor, target: Tensor, labels: int, ignore_index: int | None) -> bool:
+    """Whether nothing is left out, by the cheapest look at all of it, where one is free."""
+    if (
+        target.dtype is not torch.int64
+        or scores.dtype is not torch.float32
+        or not (check.reads_values(scores.device) and check.reads_values(target.device) and target.numel())
+        or (ignore_index is not None and 0 <= ignore_index < labels)
+    ):
+        return False
+    flat = scores.numpy().ravel()
+    length = flat.dot(flat)  # NaN if any of them is: squares never cancel each other
+    return bool(length == length and target.numpy().view(np.uint64).max() < labels)  # negative labels are huge
 
 
 # --- tasks: raw input as rows -------------------------------------------------------------------------------------------------
@@ -77,7 +98,7 @@ class BinaryRanks(Binary):
     def rows(self, metric: Any, preds: Tensor, target: Tensor) -> Rows:
         self.check(metric, preds, target)
         check.floating(metric, preds=preds)
-        return rows(preds.reshape(-1, 1), target.reshape(-1, 1), preds.isnan().reshape(-1, 1), 2, self.ignore_index)
+        return rows(preds.reshape(-1, 1), target.reshape(-1, 1), 2, self.ignore_index)
 
 
 @dataclass(frozen=True)
@@ -94,7 +115,7 @@ class MultilabelRanks(Multilabel):
         self.check(metric, preds, target)
         check.floating(metric, preds=preds)
         preds, target = (part.movedim(1, -1).reshape(-1, self.num_labels) for part in (preds, target))
-        return rows(preds, target, preds.isnan(), 2, self.ignore_index)
+        return rows(preds, target, 2, self.ignore_index)
 
 
 @dataclass(frozen=True)
@@ -117,7 +138,7 @@ class MulticlassRanks(Multiclass):
             self._complain(metric, preds, target)
         check.floating(metric, preds=preds)
         preds = preds.movedim(1, -1).reshape(-1, self.num_classes)
-        return rows(preds, target.reshape(-1, 1), preds.isnan().any(1, keepdim=True), self.num_classes, self.ignore_index)
+        return rows(preds, target.reshape(-1, 1), self.num_classes, self.ignore_index)
 
 
 RankedTask: TypeAlias = BinaryRanks | MultilabelRanks | MulticlassRanks
@@ -282,15 +303,25 @@ def _logit(p: float) -> float:
     return math.log(p / (1 - p)) if 0 < p < 1 else math.copysign(math.inf, p - 0.5)
 
 
+SCALES: dict[str, Callable[[float], float]] = {
+    "probability": float,
+    "logit": _logit,
+    "log": lambda p: math.log(p) if p > 0 else -math.inf,
+}
+Scales: TypeAlias = tuple[str, ...]  # of one kind of scores, on which thresholds may be
+
+
 @constant
-def _edges(edges: tuple[float, ...], scale: str, dtype: torch.dtype, device: torch.device) -> tuple[Tensor]:
-    """Thresholds on the scale of the scores: "probability", "logit", or "log"."""
-    scales: dict[str, Callable[[float], float]] = {
-        "probability": float,
-        "logit": _logit,
-        "log": lambda p: math.log(p) if p > 0 else -math.inf,
-    }
-    return (torch.tensor([scales[scale](edge) for edge in edges], dtype=dtype, device=device),)
+def _edges(edges: tuple[float, ...], scales: Scales, dtype: torch.dtype, device: torch.device) -> tuple[Tensor]:
+    """Thresholds on the scales of the scores, of all scales in one order."""
+    return (torch.tensor(sorted(SCALES[scale](edge) for scale in scales for edge in edges), dtype=dtype, device=device),)
+
+
+@constant
+def _intervals(edges: tuple[float, ...], scales: Scales, which: int, device: torch.device) -> tuple[Tensor]:
+    """Between which thresholds of one scale lies what is counted between those of all."""
+    order = sorted((SCALES[scale](edge), place == which) for place, scale in enumerate(scales) for edge in edges)
+    return (torch.tensor([0, *accumulate(int(own) for _, own in order)], device=device),)
 
 
 @constant
@@ -343,14 +374,18 @@ class RankedMetric(Metric, metaclass=Family):
             for name in () if task.by_row else HALVES.values():
                 self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")  # a table, from the first such scores on
         else:
-            shape = (self.readings, task.classes, 2, len(self.thresholds) + 1)
+            shape = (len(self.scales), task.classes, 2, len(self.scales[0]) * len(self.thresholds) + 1)
             self.add_state("table", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
             self.add_state("outside", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("faults", torch.tensor(0), dist_reduce_fx="sum")
 
     @property
-    def readings(self) -> int:
-        return 1 if self.task.logits is not None else 2
+    def scales(self) -> list[Scales]:
+        """Of the thresholds that each table counts between: those of both readings at once, where both see the same scores."""
+        logits = "log" if self.task.by_row else "logit"
+        if self.task.logits is not None:
+            return [(logits if self.task.logits else "probability",)]
+        return [("probability",), (logits,)] if self.task.by_row else [("probability", logits)]
 
     def measured_by(self) -> Hashable:
         return self.task, self.thresholds, self.validate_args
@@ -370,24 +405,38 @@ class RankedMetric(Metric, metaclass=Family):
         return {**nothing, "scores": [], "target": [], half: self._counted(value, VALUES, found)}
 
     def _binned(self, found: Rows) -> State:
-        """A table for each reading: as probabilities, then as logits."""
         thresholds, scores = self.thresholds or (), found.scores
         tables = []
-        for as_logits in (False, True) if self.task.logits is None else (self.task.logits,):
-            ranked = wide(scores).log_softmax(1) if as_logits and self.task.by_row else scores
-            scale = "probability" if not as_logits else "log" if self.task.by_row else "logit"
-            edges = _edges(thresholds, scale, ranked.dtype, ranked.device)[0]
-            interval = torch.bucketize(ranked.contiguous(), edges, right=True)
-            tables.append(self._counted(interval, len(thresholds) + 1, found))
-        return {"table": torch.stack(tables), "outside": (is_outside(scores) & ~found.left_out).sum()}
+        for scales in self.scales:
+            ranked = wide(scores).log_softmax(1) if scales == ("log",) else scores.contiguous()
+            edges = _edges(thresholds, scales, ranked.dtype, ranked.device)[0]
+            tables.append(self._counted(torch.bucketize(ranked, edges, right=True), len(edges) + 1, found))
+        outside = is_outside(scores)
+        return {
+            "table": torch.stack(tables),
+            "outside": (outside if found.left_out is None else outside & ~found.left_out).sum(),
+        }
 
     def _counted(self, cell: Tensor, cells: int, found: Rows) -> Tensor:
         """(classes, 2, cells): how often each cell of (N, classes) occurs among negatives and positives."""
         column = _columns(self.task.classes, cell.device)[0]
         positive = found.target == (column if self.task.by_row else 1)
         size = self.task.classes * 2 * cells
-        index = (cell + cells * (2 * column + positive)).masked_fill(found.left_out, size)
+        index = cell + cells * (2 * column + positive)
+        if found.left_out is not None:
+            index = index.masked_fill(found.left_out, size)
         return histogram(index, size + 1)[:-1].view(self.task.classes, 2, cells)
+
+    def _read(self, table: Tensor, outside: Tensor) -> Tensor:
+        """(classes, 2, bins): counted as probabilities, or as logits if any score lies outside of them."""
+        if self.task.logits is not None:
+            return table[0]
+        if self.task.by_row:
+            return torch.where(outside > 0, table[1], table[0])
+        scales, thresholds = self.scales[0], self.thresholds or ()
+        intervals = [_intervals(thresholds, scales, which, table.device)[0] for which in range(2)]
+        interval = torch.where(outside > 0, intervals[1], intervals[0])
+        return table.new_zeros(*table.shape[1:-1], len(thresholds) + 1).index_add(-1, interval, table[0])
 
     def verify(self, state: State) -> None:
         if self.validate_args and state["faults"]:
@@ -399,9 +448,8 @@ class RankedMetric(Metric, metaclass=Family):
 
     def derive(self, faults: Tensor, **state: Any) -> dict[str, Ranking]:  # noqa: ARG002  # verified
         if self.thresholds is not None:
-            table = state["table"]
-            counts = table[0] if self.readings == 1 else torch.where(state["outside"] > 0, table[1], table[0])
-            return {"ranking": BinnedRanking(_edges(self.thresholds, "probability", torch.float64, table.device)[0], counts)}
+            edges = _edges(self.thresholds, ("probability",), torch.float64, state["table"].device)[0]
+            return {"ranking": BinnedRanking(edges, self._read(state["table"], state["outside"]))}
         task = self.task
         scores = state["scores"].reshape(-1, task.classes)
         target = state["target"].reshape(-1, 1 if task.by_row else task.classes)
