@@ -35,6 +35,12 @@ def wide(x: Tensor) -> Tensor:
     return x.float() if x.is_mps else x.double()
 
 
+def difference(a: Tensor, b: Tensor) -> Tensor:
+    """``a - b`` in the precision of sums. That of 32 bits is rounded before, to its own precision, for half the time; integers and
+    half precision would overflow."""
+    return wide(a - b) if a.dtype == b.dtype == torch.float32 else wide(a) - wide(b)
+
+
 # Counts as a formula reads them: float64 tensors, or NumPy arrays where a look at values is free (a few numbers on the CPU, where
 # an operation of NumPy costs a third of torch's). Both know operators, slices, reshape, sum(axis), diagonal and @; the functions
 # below take either.

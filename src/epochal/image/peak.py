@@ -13,7 +13,7 @@ from typing_extensions import Unpack
 from epochal import check
 from epochal.image.ranges import Ranged, portions, positive
 from epochal.metric import MetricOptions, State, fixed
-from epochal.numeric import count, wide
+from epochal.numeric import count, difference, wide
 
 
 class PeakSignalNoiseRatio(Ranged):
@@ -75,10 +75,9 @@ class PeakSignalNoiseRatio(Ranged):
             state = dict(zip(("low", "high"), empty or map(wide, target.detach().aminmax()), strict=True))
         if self.dim is None:
             pairs = zip(*(portions(x.reshape(-1)) for x in (preds, target)), strict=True)
-            errors = (p - t for p, t in (self.scaled(*pair) for pair in pairs))
+            errors = (difference(*self.bounded(*pair)) for pair in pairs)
             return {**state, "total": sum(error @ error for error in errors), "count": count(preds.numel(), preds)}
-        preds, target = self.scaled(preds, target)
-        means = (preds - target).square().mean(self._over(preds.ndim))
+        means = difference(*self.bounded(preds, target)).square().mean(self._over(preds.ndim))
         if self.reduction == "none":
             return {**state, "errors": means}
         return {**state, "total": means.log().sum(), "count": count(means.numel(), means)}

@@ -51,8 +51,14 @@ class Ranged(Metric):
 
     def scaled(self, *images: Tensor) -> list[Tensor]:
         """In the precision of sums, within the bounds."""
-        floats = [wide(image) for image in images]
-        return floats if self.bounds is None else [image.clamp(*self.bounds) for image in floats]
+        return [wide(image) for image in self.bounded(*images)]
+
+    def bounded(self, *images: Tensor) -> list[Tensor]:
+        """Within the bounds; where there are none, as they are."""
+        if self.bounds is None:
+            return list(images)
+        floats = (image if image.dtype == torch.float32 else wide(image) for image in images)
+        return [image.clamp(*self.bounds) for image in floats]
 
 
 def positive(metric: object, name: str, value: Any) -> None:

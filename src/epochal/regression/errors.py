@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 
 from epochal import check
 from epochal.metric import Metric, MetricOptions, State, fixed
-from epochal.numeric import count, wide
+from epochal.numeric import count, difference
 
 
 class MeanError(Metric):
@@ -41,7 +41,6 @@ class MeanError(Metric):
     def measure(self, preds: Tensor, target: Tensor) -> State:
         """The sum of errors, and their number."""
         check.pair(self, preds, target)
-        preds, target = wide(preds), wide(target)  # before they are subtracted: half precision and integers would overflow
         if self.num_outputs == 1:
             if preds.ndim != 1:
                 preds, target = preds.reshape(-1), target.reshape(-1)
@@ -51,7 +50,7 @@ class MeanError(Metric):
         return {"total": self.summed(preds, target), "count": count(preds.shape[0], preds)}
 
     def summed(self, preds: Tensor, target: Tensor) -> Tensor:
-        """The errors of ``(N,)`` or ``(N, num_outputs)`` floats, summed over N."""
+        """The errors of numbers ``(N,)`` or ``(N, num_outputs)``, in the precision of sums, summed over N."""
         raise NotImplementedError(check.message(self, "summed is not defined", "the mean of an error defines it"))
 
     def value(self, total: Tensor, count: Tensor) -> Tensor:
@@ -76,7 +75,7 @@ class MeanSquaredError(MeanError):
         self.squared = squared
 
     def summed(self, preds: Tensor, target: Tensor) -> Tensor:
-        error = preds - target
+        error = difference(preds, target)
         return error @ error if error.ndim == 1 else error.square().sum(0)
 
     def value(self, total: Tensor, count: Tensor) -> Tensor:
@@ -103,7 +102,7 @@ class MeanAbsoluteError(MeanError):
     """
 
     def summed(self, preds: Tensor, target: Tensor) -> Tensor:
-        return (preds - target).abs().sum(0)
+        return difference(preds, target).abs().sum(0)
 
 
 def mean_absolute_error(preds: Tensor, target: Tensor, num_outputs: int = 1) -> Tensor:

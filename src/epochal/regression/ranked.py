@@ -12,7 +12,7 @@ from typing_extensions import Unpack
 from epochal import check
 from epochal.metric import Metric, MetricOptions, State, fixed
 from epochal.moments import moments
-from epochal.ranks import average_ranks, dense_ranks, inversions
+from epochal.ranks import average_ranks, dense_ranks, opposed
 from epochal.regression.joint import columns, outputs
 
 
@@ -134,9 +134,8 @@ class KendallRankCorrCoef(RankedPairs):
         """The coefficient, and its p-value."""
         n = preds.shape[0]
         (x, x_sizes), (y, y_sizes) = dense_ranks(preds), dense_ranks(target)
-        both, order = torch.sort(x * y_sizes.shape[0] + y)  # by preds, and by target where those are tied
-        discordant = inversions(torch.sort(y[order], stable=True).indices)
-        ties = [tied(sizes) for sizes in (x_sizes, y_sizes, torch.unique_consecutive(both, return_counts=True)[1])]
+        discordant, both = opposed(x, y, (x_sizes.shape[0], y_sizes.shape[0]))
+        ties = [tied(sizes) for sizes in (x_sizes, y_sizes, both)]
         of_x, of_y, of_both = (tie[0] for tie in ties)
         pairs = preds.new_full((), n * (n - 1) / 2, dtype=torch.float64)
         surplus = pairs - of_x - of_y + of_both - 2 * discordant
