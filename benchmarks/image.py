@@ -73,7 +73,6 @@ def rows() -> Iterator[Row]:
     yield row(
         "PSNR of 8 x 3 x 256 x 256",
         lambda: ours.peak_signal_noise_ratio(*images, 1.0),
-        lambda: peer.peak_signal_noise_ratio(*images, 1.0),
-        EQUAL,
+        lambda: peer.peak_signal_noise_ratio(*images, 1.0),  # 1 or 7 ms, as its memory is at hand or not
     )
     yield frechet()

@@ -42,9 +42,12 @@ def moments(x: Tensor, prefix: str = "") -> State:
     the mean, n times the covariance. Exactly 0 for constants. NaN and infinity give NaN.
     """
     rows = wide(x).movedim(0, -2)
-    pivot = rows[..., :1, :].sum(-2, keepdim=True)  # 0 without a row; differences from it are exact where the mean is large
-    near, count = rows - pivot, rows.new_full((), x.shape[0], dtype=torch.int64)
-    middle = near.sum(-2, keepdim=True) / max(x.shape[0], 1)
+    count = rows.new_full((), x.shape[0], dtype=torch.int64)
+    if not x.shape[0]:
+        rows = rows.new_zeros(*rows.shape[:-2], 1, rows.shape[-1])
+    pivot = rows[..., :1, :]  # differences from it are exact where the mean is large
+    near = rows - pivot
+    middle = near.mean(-2, keepdim=True)
     centred = near - middle
     return {
         f"{prefix}count": count,
@@ -71,7 +74,7 @@ class Moments(Metric):
             (n_a, mean_a, m_a), (n_b, mean_b, m_b) = _fields(a, prefix), _fields(b, prefix)
             n, delta = n_a + n_b, mean_b - mean_a
             share = n_b.to(delta.dtype) / n.clamp(min=1)  # integers would be divided in float32
-            merged |= _named(prefix, n, mean_a + delta * share, m_a + m_b + _outer(delta) * (n_a * share))
+            merged |= _named(prefix, n, torch.addcmul(mean_a, delta, share), torch.addcmul(m_a + m_b, _outer(delta), n_a * share))
         return merged
 
     def unmerge(self, whole: State, part: State) -> State:

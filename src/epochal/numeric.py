@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from epochal import check
 from epochal.states import LARGE, few
@@ -46,6 +47,18 @@ def difference(a: Tensor, b: Tensor) -> Tensor:
 # below take either.
 Numbers = Any
 TINY = 1e-300
+
+
+PORTION = (
+    1 << 16
+)  # numbers, of which several results in float64 fit into a CPU's cache: three to eight times as fast as all at once
+
+
+def portions(x: Tensor) -> tuple[Tensor, ...]:
+    """Rows of ``x`` to work on one after the other; all at once where they are few, or on no CPU."""
+    if is_dynamo_compiling() or x.numel() <= PORTION or x.device != check.CPU:
+        return (x,)
+    return torch.split(x, max(1, PORTION * x.shape[0] // x.numel()))
 
 
 def numbers(counts: Tensor) -> Numbers:

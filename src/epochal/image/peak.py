@@ -11,9 +11,9 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from epochal import check
-from epochal.image.ranges import Ranged, portions, positive
+from epochal.image.ranges import Ranged, positive
 from epochal.metric import MetricOptions, State, fixed
-from epochal.numeric import count, difference, wide
+from epochal.numeric import count, difference, portions, wide
 
 
 class PeakSignalNoiseRatio(Ranged):

@@ -1,4 +1,4 @@
-"""The range of the data, which errors and constants are measured against; and images in portions that stay in a CPU's cache."""
+"""The range of the data, which errors and constants are measured against."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_dynamo_compiling
 
 from epochal import check
 from epochal.metric import Metric
 from epochal.numeric import wide
 
 REDUCTIONS = ("elementwise_mean", "sum", "none", None)
-PORTION = 1 << 16  # numbers, of which several results in float64 fit into the cache: three to eight times as fast as all at once
 
 
 class Ranged(Metric):
@@ -66,10 +64,3 @@ def positive(metric: object, name: str, value: Any) -> None:
     check.number(metric, name, value, 0)
     if value == 0 or math.isinf(value):
         check.fail(metric, f"{name} is {value!r}", "a finite number above 0 is needed")
-
-
-def portions(x: Tensor, row: int = 1) -> tuple[Tensor, ...]:
-    """Parts of ``x`` to work on one after the other, of rows of so many numbers; all at once where that is no CPU."""
-    if is_dynamo_compiling() or x.device != check.CPU:
-        return (x,)
-    return torch.split(x, max(1, PORTION // max(1, row)))

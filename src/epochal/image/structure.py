@@ -15,9 +15,9 @@ from typing_extensions import Unpack
 
 from epochal import check
 from epochal.image.peak import hashed
-from epochal.image.ranges import Ranged, portions, positive
+from epochal.image.ranges import Ranged, positive
 from epochal.metric import MetricOptions, State, fixed
-from epochal.numeric import count, wide
+from epochal.numeric import count, portions, wide
 from epochal.states import parts
 
 Weights = Sequence[Sequence[float]]  # of the places of a window, for each dimension
@@ -164,7 +164,7 @@ class StructuralSimilarity(Ranged):
         window, map_ = self.window(preds.ndim - 2), self.extra == "image"
         constants = (self.k1 * data_range) ** 2, (self.k2 * data_range) ** 2
         planes = [mirrored(x, window) if map_ else x for x in (preds.flatten(0, 1), target.flatten(0, 1))]
-        pairs = zip(*(portions(x, x[:1].numel()) for x in planes), strict=True)
+        pairs = zip(*(portions(x) for x in planes), strict=True)
         found = [similarity(p, t, window, *constants) for p, t in pairs]
         maps = torch.cat([similar for similar, _ in found]).reshape(preds.shape) if map_ else None
         if map_:

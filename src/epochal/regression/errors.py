@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 
 from epochal import check
 from epochal.metric import Metric, MetricOptions, State, fixed
-from epochal.numeric import count, difference
+from epochal.numeric import count, difference, portions
 
 
 class MeanError(Metric):
@@ -47,7 +47,8 @@ class MeanError(Metric):
         elif preds.ndim != 2 or preds.shape[1] != self.num_outputs:
             came = f"preds has shape {check.shape(preds)}"
             check.fail(self, came, f"num_outputs is {self.num_outputs}", "Pass preds and target as (N, num_outputs).")
-        return {"total": self.summed(preds, target), "count": count(preds.shape[0], preds)}
+        sums = [self.summed(*part) for part in zip(portions(preds), portions(target), strict=True)]
+        return {"total": sum(sums[1:], sums[0]), "count": count(preds.shape[0], preds)}
 
     def summed(self, preds: Tensor, target: Tensor) -> Tensor:
         """The errors of numbers ``(N,)`` or ``(N, num_outputs)``, in the precision of sums, summed over N."""
