@@ -385,6 +385,12 @@ def test_rich_tasks(tmp_path, terminal):
 # --- which bar -------------------------------------------------------------------------------------------------------------
 
 
+def test_rich_in_a_notebook_that_cannot_draw_writes_lines(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    fit(tmp_path, RichProgressBar(console_kwargs={"force_jupyter": True}), max_epochs=1)
+    assert "Epoch 0: 7 batches" in capsys.readouterr().out
+
+
 def test_rich_in_a_terminal_and_tqdm_elsewhere(monkeypatch):
     assert type(trainer(enable_progress_bar=True).progress_bar_callback) is TQDMProgressBar
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -191,7 +192,9 @@ class RichProgressBar(Redrawn):
 
     def _redraws(self) -> bool:
         console = Console(**(self.console_kwargs or {}))
-        return console.is_jupyter or (console.is_terminal and not console.is_dumb_terminal)
+        if console.is_jupyter:
+            return importlib.util.find_spec("ipywidgets") is not None  # which draws there
+        return console.is_terminal and not console.is_dumb_terminal
 
     def _open(self, stage: str) -> Any:
         if self.progress is None:
