@@ -21,10 +21,14 @@ def blocks(page: str) -> list[str]:
     return PYTHON.findall((ROOT / page).read_text())
 
 
-def traps(page: str) -> str:
-    found = re.search(r"<!-- traps -->\n(.*)\n<!-- /traps -->", (ROOT / page).read_text(), re.DOTALL)
+def marked(page: str, mark: str = "traps") -> str:
+    found = re.search(rf"<!-- {mark} -->\n(.*)\n<!-- /{mark} -->", (ROOT / page).read_text(), re.DOTALL)
     assert found is not None, page
     return found[1]
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_the_table_of_traps_is_what_the_script_prints():
@@ -32,14 +36,26 @@ def test_the_table_of_traps_is_what_the_script_prints():
     printed = subprocess.run(
         [sys.executable, ROOT / "examples" / "traps.py"], capture_output=True, text=True, check=True, timeout=300
     ).stdout.strip()
-    assert traps("docs/differences.md") == printed
-    some, every = traps("README.md").splitlines(), printed.splitlines()
+    assert marked("docs/differences.md") == printed
+    some, every = marked("README.md").splitlines(), printed.splitlines()
     assert len(some) > 2
     assert some == [line for line in every if line in some]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in every[2:]]
+    rows = [cells(line) for line in every[2:]]
     for what, definition, theirs, ours in rows:
         assert ours == definition, what
         assert theirs != definition, f"{what}: no longer a trap"
+
+
+def test_speeds_in_the_readme_are_those_of_the_page_of_benchmarks():
+    measured = {}
+    for line in (ROOT / "docs" / "benchmarks.md").read_text().splitlines():
+        if row := re.fullmatch(r"(\S.*?) +([\d.]+) *([\d.]+) (?:µs|steps|calls|times|updates) +([\d.]+)(?:  .*)?", line):
+            measured[row[1]] = float(row[4])
+    rows = [cells(line) for line in marked("README.md", "speed").splitlines()[2:]]
+    assert len(measured) > 150
+    assert len(rows) > 5
+    for what, _, times in rows:
+        assert float(times) == pytest.approx(measured[what], abs=0.051), what
 
 
 @pytest.mark.parametrize("block", range(len(blocks("README.md"))))
