@@ -214,6 +214,40 @@ def test_the_layout_of_the_public_file():
     assert {name: tuple(state[name].shape) for name in shapes} == shapes
 
 
+# Of pytorch-fid 0.3.0's own network (torchvision 0.29.1) with these weights, which is given (bytes - 128) / 128: the first four
+# features of each layer, and the mean and the deviation of all.
+OF_PYTORCH_FID = {
+    64: ([7.59779, 0.493325, 0.339437, 1.33961], 1.8171109, 1.4832584),
+    192: ([2.96154, 0.0, 1.06222, 0.410821], 3.5464144, 4.7251823),
+    768: ([3429.87, 0.0, 515.791, 467.876], 1186.5963, 2438.5916),
+    2048: ([6972.71, 998.587, 3699.89, 1462.2], 14044.706, 21313.203),
+}
+
+
+def drawn(state):
+    """Weights by chance, of a spread that keeps all layers alive."""
+    chance, out = np.random.RandomState(0), {}
+    for name in sorted(name for name in state if "num_batches" not in name):
+        numbers = chance.standard_normal(tuple(state[name].shape))
+        if numbers.ndim == 4:
+            numbers *= (2 / np.prod(numbers.shape[1:])) ** 0.5
+        else:
+            numbers = 0.1 * numbers if name.endswith(("bias", "mean")) else 0.5 + np.abs(numbers)
+        out[name] = torch.from_numpy(numbers.astype(np.float32))
+    return out
+
+
+def test_features_are_those_of_pytorch_fid():
+    images = torch.from_numpy(np.random.RandomState(1).randint(0, 256, (1, 3, 299, 299), dtype=np.uint8))
+    weights = drawn(network().state_dict())
+    for feature, (first, mean, deviation) in OF_PYTORCH_FID.items():
+        net = InceptionV3(feature).eval()
+        net.load_state_dict(weights, strict=False)
+        (found,) = net(images).double()
+        assert found[:4].tolist() == pytest.approx(first, rel=1e-4, abs=1e-6)
+        assert [found.mean().item(), found.std().item()] == pytest.approx([mean, deviation], rel=1e-4)
+
+
 def test_features_of_a_file(weights, monkeypatch):
     images = tiles("coffee")[:2]
     for feature in FEATURES:
