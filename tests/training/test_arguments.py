@@ -104,6 +104,22 @@ def test_batch_size_is_the_weight():
     assert validate(lambda self, batch, i: self.log("x", float(i), batch_size=1))["x"] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("defers", [False, True])
+@pytest.mark.parametrize("value", [float, torch.tensor, lambda number: torch.tensor([number, number])])
+def test_a_batch_size_may_be_none_of_a_batch_and_a_tensor(value, defers):
+    """As where a mask leaves nothing of a batch: its mean is NaN, and counts for nothing."""
+
+    def hook(self, batch, i):
+        self.trainer.logbook.defers = defers
+        self.log("x", value([math.nan, 4.0, 7.0][i]), batch_size=torch.tensor(i))
+        self.log("y", value([5.0, 4.0, 7.0][i]), batch_size=i)
+        self.log("nothing", value(1.0), batch_size=0)
+
+    got = validate(hook)
+    assert got["x"] == got["y"] == pytest.approx((1 * 4 + 2 * 7) / 3)
+    assert math.isnan(got["nothing"])
+
+
 def test_a_vector_of_samples_is_their_mean():
     got = validate(lambda self, batch, i: self.log("x", batch[0][:, 0]))
     assert got["x"] == pytest.approx(loader(20, 20).dataset.tensors[0][:, 0].mean().item(), rel=1e-5)

@@ -138,6 +138,26 @@ def test_many_rows_go_out_at_once_but_not_past_somebodys_log_metrics(tmp_path):
         assert file.read().split() == ["my/a,step", *(f"{step}.0,{step}" for step in range(5))]
 
 
+def test_a_logger_may_change_its_rows():
+    class Changes(Rows):
+        def log_metrics(self, metrics, step=None):
+            metrics.pop("epoch")
+            metrics["loss"] *= 100
+
+    class Logs(Model):
+        def training_step(self, batch, batch_idx):
+            self.log("loss", 1.0)
+            self.log("count", torch.tensor(3))
+            return super().training_step(batch, batch_idx)
+
+    rows = Rows()
+    run = trainer(logger=[Changes(), rows], log_every_n_steps=1)
+    run.fit(Logs(), loader(16))
+    assert rows.rows == [(step, {"epoch": 0, "loss": 1.0, "count": 3.0}) for step in range(2)]
+    assert list(run.history.rows) == [{**row, "step": step} for step, row in rows.rows]
+    assert type(run.history["count"][0]) is float
+
+
 def test_the_smallest_number_of_rows_counts_and_a_copy_begins_anew(tmp_path):
     writer = Writer([CSVLogger(tmp_path, flush_logs_every_n_steps=7), Rows()], flush_every=20)
     writer.send_row({"a": 1.0}, 0)

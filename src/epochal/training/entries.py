@@ -179,19 +179,20 @@ class ScalarEntry(Entry):
             if not value.is_cpu or book.defers or value.ndim:
                 samples = value.numel()
                 if samples != 1:
-                    value, batch_size = self._of_samples(value), batch_size or samples
+                    value, batch_size = self._of_samples(value), samples if batch_size is None else batch_size
                 if not value.is_cpu or book.defers or value.numel() != 1:
                     self._wait(value, batch_size)
                     return
             value = value.item()
-        elif type(value) is not float:
+        if type(value) is not float:
             value = _number(self.name, value)
         self.last, self.at, self.sent, self.seen = value, book.step, False, True
         if self.on_epoch:
             if self.plain:
-                weight = batch_size or book.size or book.batch_size(self.name)
-                self.total += value * weight
-                self.weight += weight
+                weight = (book.size or book.batch_size(self.name)) if batch_size is None else float(batch_size)
+                if weight:  # a mean of no samples counts for nothing, though it is NaN
+                    self.total += value * weight
+                    self.weight += weight
             else:
                 self._fold(value)
 
@@ -210,10 +211,15 @@ class ScalarEntry(Entry):
         self.stamp(value if value.numel() == 1 else value.mean())
         if not self.on_epoch:
             return
-        weight = (batch_size or self.book.batch_size(self.name)) if self.plain else 1
+        weight = self._weight(batch_size) if self.plain else 1
+        if not weight:
+            return
         self.waiting.append((value, weight))
         if len(self.waiting) >= BLOCK and self.function is None:
             self._fold_block()
+
+    def _weight(self, batch_size: int | None) -> float:
+        return self.book.batch_size(self.name) if batch_size is None else float(batch_size)
 
     def _fold_block(self) -> None:
         values = torch.stack([value.reshape(()) for value, _ in self.waiting])
@@ -254,8 +260,8 @@ class ScalarEntry(Entry):
         """What of this batch's value merges over ranks."""
         value = float(self.last)
         if self.plain:
-            weight = self.step_size or self.book.batch_size(self.name)
-            return value * weight, weight, []
+            weight = self._weight(self.step_size)
+            return value * weight if weight else 0.0, weight, []
         return (value, 0.0, []) if self.kind == "sum" else (0.0, 0.0, [value])
 
     def saved(self) -> dict[str, Any]:

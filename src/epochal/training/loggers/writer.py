@@ -140,8 +140,8 @@ class Writer:
             if _takes_rows(logger):
                 self._try(logger, lambda logger: logger.log_rows(rows), ROW)
                 continue
-            for row, step in rows:
-                if not self._try(logger, lambda logger: logger.log_metrics(metrics=row, step=step), ROW):  # noqa: B023  # at once
+            for row, step in rows:  # a copy for each, which it may change
+                if not self._try(logger, lambda logger: logger.log_metrics(metrics=dict(row), step=step), ROW):  # noqa: B023  # at once
                     break
 
     def _each(self, act: Callable[[Any], Any], verb: str) -> None:
