@@ -612,6 +612,15 @@ def test_the_history_is_bounded_and_comes_as_columns(monkeypatch):
         run.history["nowhere"]
 
 
+def test_an_epoch_that_a_user_logs_comes_back_from_a_checkpoint():
+    from epochal.training.history import History
+
+    run = fit(run=trainer(log_every_n_steps=1), training_step=lambda self, b, i: self.log("epoch", [0.5, 1.0, float("inf")][i]))
+    again = History.of(run.history.saved())
+    assert again["epoch"] == run.history["epoch"] == [0.5, 1.0, float("inf")]
+    assert list(map(type, again["step"])) == [int, int, int]
+
+
 class Several(Model):
     """Manual optimization with two optimizers, of which the second steps on every other batch."""
 

@@ -93,6 +93,14 @@ def test_names_with_braces_and_percent_signs_are_themselves(tmp_path):
     assert second == {**first, "{late}": "2.0"}
 
 
+def test_an_epoch_that_a_user_logs_may_be_any_number(tmp_path):
+    logger = CSVLogger(tmp_path)
+    for step, epoch in enumerate([0, 0.5, 1.0, float("nan"), float("inf")]):
+        logger.log_metrics({"epoch": epoch}, step)
+    logger.save()
+    assert [row["epoch"] for row in read(logger.path)] == ["0", "0.5", "1", "nan", "inf"]
+
+
 def test_many_rows_at_once_are_as_one_by_one(tmp_path):
     rows = [({"epoch": 0.0, "a": i / 3}, i) for i in range(5)]
     rows += [({"b": np.float64(0.1), "n": 3, "yes": True, "t": torch.tensor(0.5)}, 5)]

@@ -178,6 +178,12 @@ def test_a_stream_has_no_length():
         trainer(limit_train_batches=0.5).fit(Sees(), DataLoader(Stream(), batch_size=None))
 
 
+@pytest.mark.parametrize("flag", ["limit_train_batches", "limit_val_batches"])
+def test_a_fraction_of_a_loader_is_one_batch_at_least(flag):
+    with pytest.raises(ValueError, match=f"{flag} is 0.2, of a loader of 3 batches, but one batch at least is needed"):
+        trainer(**{flag: 0.2}).fit(Sees(), numbers(6), [numbers(10), numbers(6)])
+
+
 def test_validation_more_rarely_than_an_epoch_counts_over_epochs():
     with pytest.raises(ValueError, match="val_check_interval is 5, but an epoch has 3 batches"):
         trainer(val_check_interval=5).fit(Sees(), numbers(6), numbers(2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import sys
+import threading
 
 import fsspec
 import numpy as np
@@ -66,6 +67,25 @@ def test_rows_of_other_keys_and_of_none(tmp_path):
     logger.save()
     assert scalars(logger, "p-a") == [(0, 1.0), (2, 3.0), (3, 4.0)]
     assert scalars(logger, "p-b") == [(0, 2.0), (3, 5.0)]
+
+
+def test_rows_of_two_threads_keep_their_numbers(tmp_path):
+    logger = TensorBoardLogger(tmp_path)
+    file = logger.experiment._get_file_writer()
+    add_event, others = file.add_event, []
+
+    def interrupted(event, step):
+        if not others:
+            others.append(threading.Thread(target=logger.log_metrics, args=({"a": 2.0}, 1)))
+            others[0].start()
+            others[0].join(0.1)
+        add_event(event, step)
+
+    file.add_event = interrupted
+    logger.log_metrics({"a": 1.0}, 0)
+    others[0].join()
+    logger.save()
+    assert scalars(logger, "a") == [(0, 1.0), (1, 2.0)]
 
 
 def test_folders_and_versions(tmp_path, monkeypatch):

@@ -249,7 +249,11 @@ def limited(total: float, limit: float | int | None, flag: str) -> float:
         return min(total, limit)
     if math.isinf(total):
         return total if limit == 1.0 else 0 if limit == 0.0 else _no_fraction(flag)
-    return int(total * limit)
+    count = int(total * limit)
+    if total and limit and not count:
+        came = f"{flag} is {limit}, of a loader of {total} batches"
+        check.fail("Trainer", came, "one batch at least is needed", f"Pass {flag}=1 for one, or 0 for none.")
+    return count
 
 
 def _no_fraction(flag: str) -> float:

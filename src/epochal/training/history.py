@@ -57,7 +57,9 @@ class History(Mapping[str, list[float]]):
         rows = history.rows
         for place, i in saved["order"].tolist():
             row = dict(zip(saved["keys"][place], tables[place][i], strict=True))
-            rows.append({key: int(value) if key in ("step", "epoch") else value for key, value in row.items()})
+            rows.append(
+                {key: int(value) if key in ("step", "epoch") and value.is_integer() else value for key, value in row.items()}
+            )
         return history
 
     def __getitem__(self, key: str) -> list[float]:

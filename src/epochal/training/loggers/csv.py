@@ -81,8 +81,8 @@ class CSVLogger(FolderLogger):
 
     def _row(self, metrics: Mapping[str, float], step: int) -> Row:
         names = map(self._prefixed, metrics) if self._prefix else metrics
-        row: Row = dict(zip(names, map(float, metrics.values()), strict=True))
-        if "epoch" in row:
+        row = dict(zip(names, map(float, metrics.values()), strict=True))
+        if "epoch" in row and row["epoch"].is_integer():  # a user may log parts of one
             row["epoch"] = int(row["epoch"])
         row["step"] = step
         return row

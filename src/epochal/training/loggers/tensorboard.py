@@ -43,9 +43,14 @@ class TensorBoardLogger(FolderLogger):
         self._mirror: Mirror | None = None  # of a remote run
         self._steps = 0  # of rows that came without one
         self._events: dict[tuple[str, ...], Any] = {}  # what the latest rows have in common
+        self._lock = threading.Lock()  # rows come from the training thread, too, where a user writes some
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_writer": None, "_writers": [], "_mirror": None, "_events": {}}  # each process opens its own
+        state = {name: value for name, value in self.__dict__.items() if name != "_lock"}
+        return {**state, "_writer": None, "_writers": [], "_mirror": None, "_events": {}}  # each process opens its own
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     @property
     def sub_dir(self) -> str | None:
@@ -86,13 +91,14 @@ class TensorBoardLogger(FolderLogger):
     def log_rows(self, rows: Iterable[tuple[Mapping[str, float], int]]) -> None:
         """Rows of numbers, with their steps."""
         file = self.experiment._get_file_writer()  # noqa: SLF001  # which opens one anew after a close
-        for row, step in rows:
-            self._steps = step + 1
-            if row:
-                event = self._event(tuple(row))
-                for scalar, number in zip(event.summary.value, row.values(), strict=True):
-                    scalar.simple_value = number
-                file.add_event(event, step)
+        with self._lock:
+            for row, step in rows:
+                self._steps = step + 1
+                if row:
+                    event = self._event(tuple(row))
+                    for scalar, number in zip(event.summary.value, row.values(), strict=True):
+                        scalar.simple_value = number
+                    file.add_event(event, step)
 
     def _event(self, keys: tuple[str, ...]) -> Any:
         """What rows of the same keys have in common."""
