@@ -165,10 +165,11 @@ def test_the_smallest_number_of_rows_counts_and_a_copy_begins_anew(tmp_path):
     writer.drain()
 
 
-def test_a_logger_that_fails_later_warns_once_on_the_training_thread():
+@pytest.mark.parametrize("error", [OSError("full"), SystemExit("full")])  # an exit ends no thread that others wait for
+def test_a_logger_that_fails_later_warns_once_on_the_training_thread(error):
     class Fails(Records):
         def save(self):
-            raise OSError("full")
+            raise error
 
     logger, other = Fails(), Records()
     writer = Writer([logger, other])
@@ -179,7 +180,7 @@ def test_a_logger_that_fails_later_warns_once_on_the_training_thread():
             writer.send("save")
             writer.drain()
 
-    with pytest.warns(RuntimeWarning, match=r"Fails: save failed with OSError: full, but nothing more is logged there") as caught:
+    with pytest.warns(RuntimeWarning, match=r"Fails: save failed with \w+: full, but nothing more is logged there") as caught:
         write()
     assert len(caught) == 1
     assert len(logger.rows) == 1
@@ -427,15 +428,17 @@ def test_a_killed_run_leaves_files_that_read(tmp_path):
     assert len(board(tmp_path / "board/version_0").Scalars("loss")) == 12
 
 
-def test_a_program_that_ends_without_a_word_loses_nothing(tmp_path):
+def test_a_program_that_ends_without_a_word_loses_nothing_and_its_fork_writes_nothing(tmp_path):
     program = """
-import sys
+import os, sys
 from torch import nn
 from epochal.training import Logbook
 from epochal.training.loggers import CSVLogger
 book = Logbook(nn.Module())
 book.loggers = [CSVLogger(sys.argv[1])]
 book.writer.send_row({"a": 1.0}, 3)
+if os.fork():
+    os.wait()
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", program, tmp_path], cwd=ROOT, check=True, timeout=60)
     assert rows_of(tmp_path / "lightning_logs/version_0/metrics.csv") == [{"a": "1.0", "step": "3"}]

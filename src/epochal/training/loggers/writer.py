@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import warnings
 from collections import deque
@@ -97,12 +98,16 @@ class Writer:
             self._calls.append(None)
             self._due.set()
             self._thread.join()
-        atexit.unregister(self.drain)
+        atexit.unregister(self._drain_at_exit)
         self._warn()
+
+    def _drain_at_exit(self, process: int) -> None:
+        if os.getpid() == process:  # the rows that a fork has, its parent writes
+            self.drain()
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="loggers", daemon=True)
-        atexit.register(self.drain)  # of a program that ends without a word
+        atexit.register(self._drain_at_exit, os.getpid())  # of a program that ends without a word
         self._thread.start()
 
     def _run(self) -> None:
@@ -154,7 +159,9 @@ class Writer:
             act(logger)
         except storage.Unreachable as error:  # it goes on, and its rows wait
             self._failures.append((type(logger).__name__, error))
-        except Exception as error:  # whatever its own code, a disk or a network does
+        except BaseException as error:  # whatever its own code, a disk or a network does; an exit would end this thread alone
+            if not isinstance(error, Exception) and threading.current_thread() is not self._thread:
+                raise
             self.loggers.remove(logger)
             self._failures.append((type(logger).__name__, f"{verb} failed with {type(error).__name__}: {error}"))
             return False
