@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import typing
 from collections.abc import Hashable
@@ -32,7 +33,9 @@ def fixed(cls: type[Metric], *args: Hashable, **kwargs: Hashable) -> ReadsTensor
     """A metric for :meth:`Metric.of`, which changes nothing: functions build one for each configuration, not for each call."""
     if is_dynamo_compiling():
         return typing.cast(ReadsTensor, getattr(_Known, _known(cls, *args, **kwargs)))
-    return typing.cast(ReadsTensor, _fixed(typing.cast(Any, cls), *args, **kwargs))
+    with contextlib.suppress(TypeError):  # an argument without a hash, which the class may refuse in its own words
+        return typing.cast(ReadsTensor, _fixed(typing.cast(Any, cls), *args, **kwargs))
+    return typing.cast(ReadsTensor, cls(*args, **kwargs))
 
 
 class _Known:

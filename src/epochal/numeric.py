@@ -117,12 +117,12 @@ def steps(like: Numbers) -> Numbers:
     return torch.arange(n, device=like.device, dtype=like.dtype) if isinstance(like, Tensor) else np.arange(n, dtype=np.float64)
 
 
-UNSIGNED = {torch.uint16, torch.uint32, torch.uint64}
+SIGNED = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
 
 
 def signed(x: Tensor) -> Tensor:
-    """Integers that torch has few operations for, as int64; all else as it is."""
-    return x.long() if x.dtype in UNSIGNED else x
+    """Integers that torch has few operations for, and which it cannot pickle, as wider ones; all else as it is."""
+    return x.to(SIGNED.get(x.dtype, x.dtype))
 
 
 def integers(counts: Numbers) -> Numbers:

@@ -33,6 +33,8 @@ DATA = {
     "one class": (SAME, torch.zeros(60, dtype=torch.long)),
     "both one": (torch.ones(60, dtype=torch.long), torch.zeros(60, dtype=torch.long)),
     "all apart": (torch.arange(60), torch.arange(60).flip(0)),
+    "two apart": (torch.tensor([2, 1]), torch.tensor([0, 1])),
+    "apart, and two together": (torch.tensor([6, 1, 3]), torch.tensor([1, 0, 0])),
     "apart and one": (torch.arange(60), torch.zeros(60, dtype=torch.long)),
     "large": drawn(20_000, 10, 10),
     "one sample": (torch.tensor([3]), torch.tensor([1])),

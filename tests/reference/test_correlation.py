@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -173,6 +174,14 @@ def test_ranks(dtype):
     ranks, sizes = dense_ranks(x)
     assert (ranks + 1).tolist() == scipy.stats.rankdata(plain, method="dense").tolist()
     assert sizes.tolist() == np.unique(plain, return_counts=True)[1].tolist()
+
+
+@pytest.mark.parametrize("name", ["SpearmanCorrCoef", "KendallRankCorrCoef"])
+def test_unsigned_integers_are_kept_so_that_they_pickle(name):
+    preds, target = (torch.randint(60_000, (2, 50), generator=torch.Generator().manual_seed(1))).to(torch.uint16)
+    metric = getattr(er, name)()
+    metric.update(preds, target)
+    assert pickle.loads(pickle.dumps(metric)).compute() == getattr(er, name)()(preds.long(), target.long())
 
 
 def test_correlation_of_a_large_offset():

@@ -421,6 +421,19 @@ def test_logits_of_several_classes_are_ranked_by_log_softmax():
 
 
 @pytest.mark.parametrize("thresholds", [None, 21])
+def test_infinite_logits_share_all_alike(thresholds):
+    """The limit of a softmax, of which torch's own is NaN."""
+    inf = math.inf
+    logits = torch.tensor([[inf, 1, 2], [inf, inf, 0], [-inf, -inf, -inf], [-inf, 0, 0], [-inf, 3, -inf], [0.0, 1, 2]])
+    shares = torch.tensor([[1, 0, 0], [1 / 2, 1 / 2, 0], [1 / 3, 1 / 3, 1 / 3], [0, 1 / 2, 1 / 2], [0, 1, 0]])
+    shares = torch.cat([shares, logits[5:].softmax(1)])
+    target = torch.tensor([1, 0, 2, 1, 0, 2])
+    for function in (ef.multiclass_auroc, ef.multiclass_average_precision):
+        found = function(logits, target, 3, average="none", thresholds=thresholds)
+        assert torch.allclose(found, function(shares, target, 3, average="none", thresholds=thresholds))
+
+
+@pytest.mark.parametrize("thresholds", [None, 21])
 def test_logits_or_probabilities_is_decided_by_all_data(thresholds):
     """The first batch could be probabilities; the thresholds of a curve tell what it was taken for."""
     preds, target = torch.tensor([0.2, 0.4, 3.0, -2.0, 0.9]), torch.tensor([1, 0, 1, 0, 1])
@@ -460,6 +473,17 @@ def test_forms_of_thresholds():
     found = [ef.binary_roc(preds, target, thresholds) for thresholds in forms]
     assert all(torch.equal(*pair) for curve in found for pair in zip(curve, found[0], strict=True))
     assert found[0][2].tolist() == [1.0, 0.75, 0.5, 0.25, 0.0]
+    for bad in (torch.rand(2, 2), torch.tensor(0.5), [[0.5], [0.6]]):
+        for curve in (lambda t: ec.BinaryROC(t), lambda t: ef.binary_roc(preds, target, t)):
+            with pytest.raises(TypeError, match=r"(?s)BinaryROC: thresholds is .*a list or a tensor \(T,\) of them is needed"):
+                curve(bad)
+
+
+def test_scores_that_torch_holds_negated():
+    scores = torch.view_as_complex(torch.rand(20, 2, generator=source())).conj().imag
+    target = torch.randint(2, (20,), generator=source())
+    assert scores.is_neg()
+    assert ef.binary_auroc(scores, target) == ef.binary_auroc(scores.clone(), target)
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------------------

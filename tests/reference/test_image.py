@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -61,6 +62,16 @@ def test_psnr_of_the_range_of_all_data():
     bels = ef.peak_signal_noise_ratio(preds, target, 255.0, base=2.0) * math.log10(2)
     assert bels.item() == pytest.approx(ef.peak_signal_noise_ratio(preds, target, 255.0).item(), rel=1e-12)
     assert ef.peak_signal_noise_ratio(preds, preds, 255.0) == math.inf
+
+
+@pytest.mark.parametrize("name", ["PeakSignalNoiseRatio", "StructuralSimilarityIndexMeasure"])
+def test_images_of_sixteen_bits_have_a_range(name):
+    preds, target = (image.to(torch.int64) * 257 for image in pair(64, torch.uint8))
+    metric, narrow = getattr(ei, name)(), [image.to(torch.uint16) for image in (preds, target)]
+    metric.update(*(image[:2] for image in narrow))
+    metric = pickle.loads(pickle.dumps(metric))
+    metric.update(*(image[2:] for image in narrow))
+    assert metric.compute() == getattr(ei, name)().of(preds, target)
 
 
 WINDOWS = {

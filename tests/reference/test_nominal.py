@@ -74,6 +74,18 @@ def test_nan(strategy):
     assert computed(en.CramersV(4, True, strategy, 2.0), cut(x, y)).item() == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("strategy", ["replace", "drop"])
+def test_scores_with_nan_are_no_category(strategy):
+    x, y = DATA["square"]
+    scores, other = (torch.nn.functional.one_hot(z, 4).float() for z in (x, y))
+    scores[3, 0] = math.nan
+    x = x.float()
+    x[3] = math.nan
+    expected = ef.cramers_v(x, y.float(), True, strategy, 2.0)
+    assert ef.cramers_v(scores, other, True, strategy, 2.0) == expected
+    assert en.CramersV(4, True, strategy, 2.0)(scores, other) == expected
+
+
 def test_one_category_and_no_data():
     one, x = torch.zeros(9), torch.arange(9.0) % 3
     for pair in ((one, x), (x, one), (one, one), (x[:0], x[:0])):
@@ -87,6 +99,10 @@ def test_bad_categories():
         with pytest.raises(ValueError, match=r"CramersV: 1 pairs have a value that is no category, but 0 .. 3 are needed"):
             metric.update(preds, preds.new_zeros(3))
         assert metric.update_count == 0
+    for shape in ((3, 0), (3, 2, 2)):
+        for cramers_v in (ef.cramers_v, en.CramersV(4)):
+            with pytest.raises(ValueError, match=r"but \(N,\) or \(N, num_classes\) is needed"):
+                cramers_v(torch.zeros(shape), torch.zeros(shape))
     with pytest.raises(TypeError, match="nan_replace_value is None, but a number is needed"):
         ef.cramers_v(torch.zeros(3), torch.zeros(3), nan_replace_value=None)
     assert ef.cramers_v(*DATA["square"], nan_strategy="drop", nan_replace_value=None).isfinite()

@@ -124,6 +124,8 @@ def test_samples_without_a_class_that_counts():
 @pytest.mark.parametrize("make", [es.MeanIoU, es.DiceScore])
 def test_bad_maps(make):
     name, index = make.__name__, make(C, input_format="index")
+    with_nan = masks(PREDS).float()
+    with_nan[3, 1, 2, 0] = torch.nan
     for metric, preds, target, error, match in (
         (index, PREDS + 2, TARGET, ValueError, "values are no labels, but labels 0 .. 3 are needed"),
         (index, PREDS, TARGET - 1, ValueError, "values are no labels, but labels 0 .. 3 are needed"),
@@ -131,7 +133,15 @@ def test_bad_maps(make):
         (make(C), PREDS, TARGET, ValueError, r"preds has shape \(60, 5, 6\), but \(N, 4, ...\) is needed"),
         (make(C), 2 * masks(PREDS), masks(TARGET), ValueError, "values are no labels, but labels 0 or 1 are needed"),
         (make(C, input_format="mixed"), PREDS, TARGET, ValueError, "but input_format is 'mixed'"),
+        (make(C, input_format="mixed"), with_nan, TARGET, ValueError, "1 values are no labels, but labels 0 .. 3 are needed"),
     ):
         with pytest.raises(error, match=rf"^{name}: .*{match}"):
             metric.update(preds, target)
         assert metric.update_count == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.uint16, torch.float16])
+def test_scores_of_any_dtype(dtype):
+    for make in (es.MeanIoU, es.DiceScore):
+        found = make(C, input_format="mixed")(masks(PREDS).to(dtype), TARGET)
+        assert found == make(C, input_format="index")(PREDS, TARGET)

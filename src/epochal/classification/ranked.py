@@ -45,6 +45,13 @@ def is_outside(scores: Tensor) -> Tensor:
     return (scores < -tolerance) | (scores > 1 + tolerance)
 
 
+def log_shares(scores: Tensor) -> Tensor:
+    """``log_softmax`` in float64, of infinite scores its limit: those at the top share all alike."""
+    scores = wide(scores)
+    top = scores.amax(1, keepdim=True)
+    return torch.where(top.isinf(), torch.where(scores == top, 0.0, -torch.inf), scores).log_softmax(1)
+
+
 class Rows(NamedTuple):
     """Scores (N, classes), and what they belong to."""
 
@@ -80,7 +87,7 @@ def are_whole(scores: Tensor, target: Tensor, labels: int, ignore_index: int | N
         or (ignore_index is not None and 0 <= ignore_index < labels)
     ):
         return False
-    flat = scores.numpy().ravel()
+    flat = scores.numpy(force=True).ravel()
     length = flat.dot(flat)  # NaN if any of them is: squares never cancel each other
     return bool(length == length and target.numpy().view(np.uint64).max() < labels)  # negative labels are huge
 
@@ -183,7 +190,7 @@ class ExactRanking(Ranking):
     @derived
     def ranked(self) -> Tensor:
         """(classes, N), each row ranked by itself."""
-        return (wide(self.scores).log_softmax(1) if self.task.by_row and self.logits else self.scores).T.contiguous()
+        return (log_shares(self.scores) if self.task.by_row and self.logits else self.scores).T.contiguous()
 
     @derived
     def positive(self) -> Tensor:
@@ -277,7 +284,7 @@ class BinnedRanking(Ranking):
 def hashable(thresholds: Thresholds) -> Any:
     """Thresholds as functions pass them on, which build a metric for each configuration once."""
     if isinstance(thresholds, Tensor):
-        return tuple(thresholds.reshape(-1).tolist())
+        return tuple(thresholds.tolist()) if thresholds.ndim == 1 else thresholds
     return tuple(thresholds) if isinstance(thresholds, list) else thresholds
 
 
@@ -408,7 +415,7 @@ class RankedMetric(Metric, metaclass=Family):
         thresholds, scores = self.thresholds or (), found.scores
         tables = []
         for scales in self.scales:
-            ranked = wide(scores).log_softmax(1) if scales == ("log",) else scores.contiguous()
+            ranked = log_shares(scores) if scales == ("log",) else scores.contiguous()
             edges = _edges(thresholds, scales, ranked.dtype, ranked.device)[0]
             tables.append(self._counted(torch.bucketize(ranked, edges, right=True), len(edges) + 1, found))
         outside = is_outside(scores)

@@ -149,11 +149,16 @@ class AdjustedMutualInfoScore(Averaged):
         if min(clusters) == 1:
             return table.n.new_zeros(())  # one of them says nothing, as is expected
         expected = expected_information(table)
-        above, most = mutual_information(table) - expected, self.average(table) - expected
-        return above / torch.where(most < 0, most.clamp(max=-SMALL), most.clamp(min=SMALL))
+        above, most = (not_0(information - expected) for information in (mutual_information(table), self.average(table)))
+        return above / most
 
 
 SMALL = torch.finfo(torch.float64).eps
+
+
+def not_0(x: Tensor) -> Tensor:
+    """Kept away from 0, with its sign: where nothing is left to chance, 0 of 0 is all."""
+    return torch.where(x < 0, x.clamp(max=-SMALL), x.clamp(min=SMALL))
 
 
 class HomogeneityScore(Partitions):

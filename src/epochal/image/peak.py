@@ -13,7 +13,7 @@ from typing_extensions import Unpack
 from epochal import check
 from epochal.image.ranges import Ranged, positive
 from epochal.metric import MetricOptions, State, fixed
-from epochal.numeric import count, difference, portions, wide
+from epochal.numeric import count, difference, portions, signed, wide
 
 
 class PeakSignalNoiseRatio(Ranged):
@@ -72,7 +72,7 @@ class PeakSignalNoiseRatio(Ranged):
         state: State = {}
         if self.data_range is None:
             empty = () if target.numel() else (self.slots[name].identity() for name in ("low", "high"))
-            state = dict(zip(("low", "high"), empty or map(wide, target.detach().aminmax()), strict=True))
+            state = dict(zip(("low", "high"), empty or map(wide, signed(target.detach()).aminmax()), strict=True))
         if self.dim is None:
             pairs = zip(*(portions(x.reshape(-1)) for x in (preds, target)), strict=True)
             errors = (difference(*self.bounded(*pair)) for pair in pairs)

@@ -17,7 +17,7 @@ from epochal import check
 from epochal.image.peak import hashed
 from epochal.image.ranges import Ranged, positive
 from epochal.metric import MetricOptions, State, fixed
-from epochal.numeric import count, portions, wide
+from epochal.numeric import count, portions, signed, wide
 from epochal.states import parts
 
 Weights = Sequence[Sequence[float]]  # of the places of a window, for each dimension
@@ -133,6 +133,7 @@ class StructuralSimilarity(Ranged):
         if self.data_range is not None:
             preds, target = self.scaled(preds, target)
             return self.summed(self.rated(preds, target, self.data_range))
+        preds, target = signed(preds), signed(target)
         dtype = torch.promote_types(preds.dtype, target.dtype)
         return {"images": torch.stack([preds.to(dtype), target.to(dtype)], 1)}
 

@@ -21,7 +21,7 @@ class Association(Metric):
     """Base of what reads the table.
 
     ``update(preds, target)``: categories 0 .. num_classes-1, integers or floats, ``(N,)``, or scores ``(N, num_classes)``, which
-    stand for their highest.
+    stand for their highest, NaN where one of them is.
 
     Args:
         num_classes: of each variable, at most; what occurs in neither has no part in a value.
@@ -55,12 +55,8 @@ class Association(Metric):
 
     def measure(self, preds: Tensor, target: Tensor) -> State:
         """Count the pairs; in the last cell those that are no categories."""
-        check.pair(self, preds, target)
-        if preds.ndim == 2:
-            preds, target = preds.argmax(1), target.argmax(1)
-        if preds.ndim != 1:
-            check.fail(self, f"preds has shape {check.shape(preds)}", "(N,) or (N, num_classes) is needed")
-        (p, p_nan), (t, t_nan) = (replaced(signed(x), self.nan_strategy, self.nan_replace_value) for x in (preds, target))
+        preds, target = categories(self, preds, target)
+        (p, p_nan), (t, t_nan) = (replaced(x, self.nan_strategy, self.nan_replace_value) for x in (preds, target))
         known = self._is_known(p) & self._is_known(t)
         cell = torch.where(known, p.long() * self.num_classes + t.long(), self.num_classes**2)
         weight = (~(p_nan | t_nan)).long() if self.nan_strategy == "drop" else None
@@ -88,6 +84,17 @@ def check_strategy(metric: object, nan_strategy: str, nan_replace_value: float |
     check.choice(metric, "nan_strategy", nan_strategy, STRATEGIES)
     if nan_strategy == "replace":
         check.number(metric, "nan_replace_value", nan_replace_value, float("-inf"))
+
+
+def categories(metric: object, preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as ``(N,)``: of scores the highest, NaN where one of them is."""
+    check.pair(metric, preds, target)
+    preds, target = signed(preds), signed(target)
+    if preds.ndim == 2 and preds.shape[1]:
+        preds, target = (torch.where(x.isnan().any(1), torch.nan, wide(x.argmax(1))) for x in (preds, target))
+    if preds.ndim != 1:
+        check.fail(metric, f"preds has shape {check.shape(preds)}", "(N,) or (N, num_classes) is needed")
+    return preds, target
 
 
 def replaced(x: Tensor, strategy: str, value: float | None) -> tuple[Tensor, Tensor]:
@@ -155,9 +162,7 @@ def cramers_v(
 ) -> Tensor:
     """Functional form of :class:`CramersV`, of any numbers as categories."""
     check_strategy("cramers_v", nan_strategy, nan_replace_value)
-    check.pair("cramers_v", preds, target)
-    if preds.ndim == 2:
-        preds, target = preds.argmax(1), target.argmax(1)
+    preds, target = categories("cramers_v", preds, target)
     p, t, size = numbered(preds, target, nan_strategy, nan_replace_value)
     return fixed(CramersV, size, bias_correction).of(p, t)
 

@@ -12,6 +12,7 @@ from typing_extensions import Unpack
 from epochal import check
 from epochal.metric import Metric, MetricOptions, State, fixed
 from epochal.moments import moments
+from epochal.numeric import signed
 from epochal.ranks import average_ranks, dense_ranks, opposed
 from epochal.regression.joint import columns, outputs
 
@@ -39,7 +40,7 @@ class RankedPairs(Metric):
     def measure(self, preds: Tensor, target: Tensor) -> State:
         """The pairs."""
         preds, target = outputs(self, preds, target, self.num_outputs)
-        return {"preds": preds, "target": target}
+        return {"preds": signed(preds), "target": signed(target)}
 
     def value(self, preds: Tensor, target: Tensor) -> Any:
         pairs = zip(*(field.reshape(-1, self.num_outputs).unbind(1) for field in (preds, target)), strict=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from epochal import check
 from epochal.metric import Metric, State
-from epochal.numeric import histogram, wide
+from epochal.numeric import histogram, signed, wide
 
 FORMATS = ("one-hot", "index", "mixed")
 
@@ -111,9 +111,7 @@ class Overlap(Metric):
         scores = preds if preds.ndim > target.ndim else target
         if scores.ndim < 2 or self.num_classes not in (None, scores.shape[1]):
             check.fail(self, f"the shape of the scores is {check.shape(scores)}", f"(N, {self.num_classes or 'C'}, ...) is needed")
-        preds, target = (
-            (x.to(torch.uint8) if x.dtype == torch.bool else x).argmax(1) if x is scores else x for x in (preds, target)
-        )
+        preds, target = (_highest(x) if x is scores else x for x in (preds, target))
         return scores.shape[1], preds, target
 
     def verify(self, state: State) -> None:
@@ -121,8 +119,14 @@ class Overlap(Metric):
         if faults:
             what = "0 or 1" if self.input_format == "one-hot" else f"0 .. {self.num_classes - 1 if self.num_classes else 'C-1'}"
             check.fail(
-                self, f"{int(faults)} values are no labels", f"labels {what} are needed", "Look for an ignored label, or -1."
+                self, f"{int(faults)} values are no labels", f"labels {what} are needed", "Look for an ignored label, -1, or NaN."
             )
+
+
+def _highest(scores: Tensor) -> Tensor:
+    """The class of the highest score; -1, which is none, where a score is NaN."""
+    numbers = scores.to(torch.uint8) if scores.dtype == torch.bool else signed(scores)
+    return numbers.argmax(1).masked_fill(scores.isnan().any(1), -1)
 
 
 def mean_over_samples(scores: Tensor, counts: Tensor) -> State:
