@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import warnings
 import wave
@@ -192,6 +193,22 @@ def test_perfect_and_silent_signals():
         assert function(signal, silence).isnan()
     assert ef.signal_distortion_ratio(signal, silence, filter_length=4).isnan()
     assert ef.signal_distortion_ratio(signal, signal, filter_length=4) > 120
+
+
+@pytest.mark.parametrize("speakers", [3, 5])
+def test_the_best_order_of_perfect_and_silent_signals(speakers):
+    """However many, infinite scores are scores, and NaN gives NaN."""
+    target = torch.randn(1, speakers, 30, generator=torch.Generator().manual_seed(1))
+    train = functools.partial(ef.permutation_invariant_training, metric_func=ef.signal_noise_ratio)
+    found, order = train(target.flip(1), target)
+    assert found == torch.inf
+    if speakers == 5:  # of few all orders with one perfect signal are alike
+        assert order.tolist() == [[4, 3, 2, 1, 0]]
+    silent = target.clone()
+    silent[:, 1] = 0
+    assert train(target, silent)[0].isnan()  # one is as bad as can be, others are perfect
+    assert train(target + 1, silent)[0] == -torch.inf
+    assert train(target + 1, silent * torch.nan)[0].isnan()
 
 
 def test_loud_and_quiet_signals_have_the_same_ratio():

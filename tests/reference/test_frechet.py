@@ -107,6 +107,12 @@ def test_a_singular_covariance_has_no_root_of_rounding():
     assert trace_of_root(a, a, 4).item() == pytest.approx(a.trace().item(), rel=1e-12)
 
 
+def test_a_distance_is_never_negative():
+    for seed in range(8):
+        same = features(8, 4, seed)
+        assert 0 <= fed(ei.FrechetInceptionDistance(flat), same, same).compute() < 1e-12
+
+
 def test_far_from_0():
     """Means a hundred million times the spread: sums of squares would have lost it."""
     real, fake = features(60, 6, 0), features(60, 6, 1, 0.5)

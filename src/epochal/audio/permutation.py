@@ -89,8 +89,14 @@ def _assigned(matrix: Tensor, eval_func: str) -> Tensor:
     """The best order of each sample; waits for the device."""
     needed = f"it is needed for more than {FEW} speakers"
     assign = library("PermutationInvariantTraining", "audio", "scipy.optimize", needed).linear_sum_assignment
-    found = [assign(costs, maximize=eval_func == "max")[1] for costs in matrix.detach().cpu().numpy()]
+    found = [assign(_finite(scores), maximize=eval_func == "max")[1] for scores in wide(matrix).numpy(force=True)]
     return torch.from_numpy(np.array(found, dtype=np.int64).reshape(matrix.shape[:2])).to(matrix.device)
+
+
+def _finite(scores: Any) -> Any:
+    """What scipy takes: infinite ones as more than all others together, NaN as 0. Their mean tells of them."""
+    beyond = 2 * len(scores) * (1 + np.abs(scores, where=np.isfinite(scores), out=np.zeros_like(scores)).max())
+    return np.nan_to_num(scores, nan=0.0, posinf=beyond, neginf=-beyond)
 
 
 def taken(function: Score) -> set[str] | None:

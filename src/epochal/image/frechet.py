@@ -162,7 +162,7 @@ class FrechetInceptionDistance(FeatureMoments):
             return real_mean.new_full((), torch.nan)
         covariances = real_comoments / (n - 1), fake_comoments / (m - 1)
         trace = sum(covariance.trace() for covariance in covariances) - 2 * trace_of_root(*covariances, min(n, m) - 1)
-        return (real_mean - fake_mean).square().sum() + trace
+        return ((real_mean - fake_mean).square().sum() + trace).clamp(min=0)  # rounding may leave less
 
 
 def trace_of_root(a: Tensor, b: Tensor, rank: int) -> Tensor:
