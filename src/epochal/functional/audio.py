@@ -7,6 +7,7 @@ from epochal.audio.noise import (
     signal_noise_ratio,
 )
 from epochal.audio.permutation import permutation_invariant_training, pit_permutate
+from epochal.paths import answer_to
 
 __all__ = [
     "permutation_invariant_training",
@@ -16,3 +17,5 @@ __all__ = [
     "signal_distortion_ratio",
     "signal_noise_ratio",
 ]
+
+answer_to(__name__, "pit sdr snr")

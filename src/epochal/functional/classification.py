@@ -77,6 +77,7 @@ from epochal.classification.precision import (
     recall,
     specificity,
 )
+from epochal.paths import answer_to
 
 __all__ = [
     "accuracy",
@@ -150,3 +151,10 @@ __all__ = [
     "specificity",
     "stat_scores",
 ]
+
+answer_to(
+    __name__,
+    "accuracy auroc average_precision cohen_kappa confusion_matrix exact_match f_beta hamming jaccard "
+    "matthews_corrcoef negative_predictive_value precision_recall precision_recall_curve roc specificity "
+    "stat_scores",
+)

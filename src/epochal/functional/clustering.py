@@ -9,6 +9,7 @@ from epochal.clustering.information import (
     v_measure_score,
 )
 from epochal.clustering.pairs import adjusted_rand_score, fowlkes_mallows_index, rand_score
+from epochal.paths import answer_to
 
 __all__ = [
     "adjusted_mutual_info_score",
@@ -21,3 +22,9 @@ __all__ = [
     "rand_score",
     "v_measure_score",
 ]
+
+answer_to(
+    __name__,
+    "adjusted_mutual_info_score adjusted_rand_score fowlkes_mallows_index homogeneity_completeness_v_measure "
+    "mutual_info_score normalized_mutual_info_score rand_score",
+)

@@ -7,6 +7,7 @@ from epochal.detection.iou import (
     intersection_over_union,
 )
 from epochal.detection.mean_ap import mean_average_precision
+from epochal.paths import answer_to
 
 __all__ = [
     "complete_intersection_over_union",
@@ -15,3 +16,5 @@ __all__ = [
     "intersection_over_union",
     "mean_average_precision",
 ]
+
+answer_to(__name__, "ciou diou giou iou map")

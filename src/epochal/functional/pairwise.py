@@ -7,6 +7,7 @@ from epochal.pairwise import (
     pairwise_manhattan_distance,
     pairwise_minkowski_distance,
 )
+from epochal.paths import answer_to
 
 __all__ = [
     "pairwise_cosine_similarity",
@@ -15,3 +16,5 @@ __all__ = [
     "pairwise_manhattan_distance",
     "pairwise_minkowski_distance",
 ]
+
+answer_to(__name__, "cosine euclidean linear manhattan minkowski")

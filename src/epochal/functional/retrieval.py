@@ -1,5 +1,6 @@
 """The functions of :mod:`epochal.retrieval`, each of the documents of one query."""
 
+from epochal.paths import answer_to
 from epochal.retrieval.curve import retrieval_precision_recall_curve
 from epochal.retrieval.hits import (
     retrieval_fall_out,
@@ -27,3 +28,8 @@ __all__ = [
     "retrieval_recall",
     "retrieval_reciprocal_rank",
 ]
+
+answer_to(
+    __name__,
+    "auroc average_precision fall_out hit_rate ndcg precision precision_recall_curve r_precision recall reciprocal_rank",
+)

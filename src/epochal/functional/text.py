@@ -1,5 +1,6 @@
 """The functions of :mod:`epochal.text`."""
 
+from epochal.paths import answer_to
 from epochal.text.bleu import bleu_score, sacre_bleu_score
 from epochal.text.chrf import chrf_score
 from epochal.text.edits import (
@@ -24,3 +25,5 @@ __all__ = [
     "word_information_lost",
     "word_information_preserved",
 ]
+
+answer_to(__name__, "bleu cer chrf edit mer rouge sacre_bleu wer wil wip")
