@@ -230,6 +230,31 @@ def test_callbacks_log_like_the_module():
     assert run.callback_metrics["cb_epoch"] == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize("manual", [False, True])
+@pytest.mark.parametrize(("form", "keys"), [("tensor", ["loss"]), ("dict", ["loss", "n"]), ("none", [])])
+def test_outputs_are_a_dictionary_with_the_loss(form, keys, manual):
+    class Shows(Model):
+        def __init__(self):
+            super().__init__()
+            self.automatic_optimization = not manual
+
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            self.losses = [loss, *getattr(self, "losses", [])]
+            return {"tensor": loss, "dict": {"loss": loss, "n": 3}, "none": loss if batch_idx == 0 and not manual else None}[form]
+
+    class Looks(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            self.seen = outputs
+
+    module, looks = Shows(), Looks()
+    trainer(callbacks=[looks]).fit(module, loader(20, 8))
+    assert list(looks.seen) == keys
+    if keys:
+        assert looks.seen["loss"] == module.losses[0]
+        assert not looks.seen["loss"].requires_grad
+
+
 def test_a_nested_module_logs_too():
     class Inner(pl.LightningModule):
         def forward(self, x):

@@ -102,7 +102,7 @@ class Evaluates(Net):
 
 def evaluated(rank, size, samples):
     with rank_environment(rank, size), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Engine, "shards", property(lambda run: run.model if run.state == "fit" else None))
+        patch.setattr(Engine, "shards", property(lambda run: run.model if run.fitting else None))
         module, run = Evaluates(), ddp_trainer(size)
         try:
             run.fit(module, loader(8, 4), loader(samples, 4, seed=1))

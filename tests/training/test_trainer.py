@@ -366,3 +366,67 @@ def test_deterministic_is_the_users_own_where_the_flag_is_left_out():
         assert not torch.are_deterministic_algorithms_enabled()
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def test_the_state_says_what_was_asked_for_how_it_stands_and_what_goes_on():
+    from epochal.training.trainer.states import RunningStage, TrainerFn, TrainerStatus
+
+    seen = []
+
+    class Looks(pl.Callback):
+        def on_validation_start(self, trainer, pl_module):
+            seen.append(trainer.state)
+
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            seen.append(trainer.state)
+            if trainer.current_epoch:
+                raise ZeroDivisionError
+
+    class Validates(Model):
+        def validation_step(self, batch, batch_idx):
+            return None
+
+    run = trainer(callbacks=[Looks()], num_sanity_val_steps=1, max_epochs=2)
+    assert run.state == (TrainerStatus.INITIALIZING, None, None)
+    with pytest.raises(ZeroDivisionError):
+        run.fit(Validates(), loader(8, 8), loader(8, 8))
+    stages = [RunningStage.SANITY_CHECKING, RunningStage.TRAINING, RunningStage.VALIDATING, RunningStage.TRAINING]
+    assert seen == [(TrainerStatus.RUNNING, TrainerFn.FITTING, stage) for stage in stages]
+    assert run.interrupted
+    assert (run.state.stopped, run.state.finished) == (True, False)
+    run.validate(Validates(), loader(8, 8), verbose=False)
+    assert run.state == ("finished", "validate", None)
+    assert run.state.finished
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's
+def test_lightnings_own_early_stopping_reads_the_state():
+    from lightning.pytorch.callbacks import EarlyStopping
+
+    class Logs(Model):
+        def validation_step(self, batch, batch_idx):
+            self.log("val", 1.0)
+
+    run = trainer(callbacks=[EarlyStopping("val", patience=1)], max_epochs=9)
+    run.fit(Logs(), loader(8, 8), loader(8, 8))
+    assert run.current_epoch == 2
+
+
+def test_limits_that_were_not_given_are_all_of_the_data():
+    run = trainer()
+    limits = run.limit_train_batches, run.limit_val_batches, run.limit_test_batches, run.limit_predict_batches
+    assert (*limits, run.val_check_interval) == (1.0,) * 5
+
+
+def test_a_module_is_frozen_and_returned():
+    module = Model()
+    assert module.freeze() is module
+    assert not module.training
+    assert module.unfreeze() is module
+    assert all(p.requires_grad for p in module.parameters())
+
+
+def test_rank_zero_only_tells_the_rank(monkeypatch):
+    assert pl.rank_zero_only.rank == 0
+    monkeypatch.setenv("RANK", "3")
+    assert pl.rank_zero_only.rank == 3

@@ -231,6 +231,15 @@ def test_several_loggers_and_a_matrix_that_is_drawn_where_it_can_be(tmp_path):
     assert (tmp_path / "csv/version_0/hparams.yaml").read_text() == "lr: 0.25\n"
 
 
+def test_hyperparameters_stand_beside_those_of_earlier_calls(tmp_path):
+    logs = pl.loggers.CSVLogger(tmp_path, name="csv")
+    logs.log_hyperparams({"cfg": "big", "lr": 1})
+    module = Model()
+    module.hparams.update(lr=0.25)
+    trainer(logger=logs).fit(module, loader(8, 8))
+    assert (tmp_path / "csv/version_0/hparams.yaml").read_text() == 'cfg: "big"\nlr: 0.25\n'
+
+
 class Rates(Metric):
     """True and false positives of the class 0 at three thresholds: a curve, of one line or of two."""
 

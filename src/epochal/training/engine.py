@@ -182,4 +182,4 @@ class Engine(Facts):
     @property
     def row_step(self) -> int:
         """The x of an epoch's row: the last step in a fit, after it the number of all."""
-        return max(0, self.batches_done - (self.state == "fit"))
+        return max(0, self.batches_done - self.fitting)

@@ -14,6 +14,7 @@ from epochal.training.history import History
 from epochal.training.hooks import overridden
 from epochal.training.module import LightningModule
 from epochal.training.signals import Signals
+from epochal.training.states import RunningStage, TrainerFn, TrainerState, TrainerStatus
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -33,11 +34,12 @@ class Facts:
     val_limits: list[float]
     limits_of: dict[str, list[float]]
     num_sanity_val_steps: float
-    limit_val_batches: int | float | None
+    limit_val_batches: int | float
     sources: Sources | None
     default_root_dir: str
     stage: str
-    state: str
+    fn: TrainerFn | None
+    status: TrainerStatus
     _module: LightningModule | None
     _datamodule: Any
     signals: Signals
@@ -250,6 +252,16 @@ class Facts:
         return self.signals.terminated
 
     @property
+    def state(self) -> TrainerState:
+        """What was asked for, how it stands, and what goes on; between runs, of the last."""
+        return TrainerState(self.status, self.fn, RunningStage(self.stage) if self.stage else None)
+
+    @property
+    def fitting(self) -> bool:
+        """Whether ``fit`` runs: also while it validates."""
+        return self.fn == "fit" and self.status == "running"
+
+    @property
     def training(self) -> bool:
         return self.stage == "train"
 
@@ -271,7 +283,7 @@ class Facts:
 
     @property
     def interrupted(self) -> bool:
-        return self.state == "interrupted"
+        return self.status == "interrupted"
 
     def print(self, *args: Any, **kwargs: Any) -> None:
         """Print on rank 0, above the progress bar."""

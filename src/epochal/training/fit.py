@@ -74,9 +74,9 @@ class Fit:
     def _validation_interval(self) -> float:
         """After how many training batches validation runs."""
         every, total = self.trainer.val_check_interval, self.limit
-        if not (every is None or isinstance(every, int | float)):
+        if not isinstance(every, int | float):
             return math.inf  # the clock decides
-        if every is None or (isinstance(every, float) and every == 1.0):
+        if isinstance(every, float) and every == 1.0:
             return total
         if isinstance(every, float):
             if math.isinf(total):
@@ -162,6 +162,8 @@ class Fit:
             if trainer.has_schedulers:
                 self.schedules.after_batch(batch_idx, stepped, is_last)
             position.batch, position.within = batch_idx + 1, "end" if stepped else "part"
+            if on_batch_end or self.keeps_outputs or self.after_batch:
+                outputs = _shown(outputs)
             if on_batch_end:
                 on_batch_end(outputs, batch, batch_idx)
             if self.keeps_outputs:
@@ -332,6 +334,17 @@ def _warn(who: str, came: str, needed: str, fix: str) -> None:
 
 
 _END = object()
+
+
+def _shown(outputs: Any) -> Any:
+    """What ``training_step`` returned, as hooks get it: a dictionary, its loss without a graph."""
+    if isinstance(outputs, Tensor):
+        return {"loss": outputs.detach()}
+    if isinstance(outputs, list):  # of several optimizers
+        return [_shown(each) for each in outputs]
+    if isinstance(outputs, dict) and isinstance(outputs.get("loss"), Tensor):
+        return {**outputs, "loss": outputs["loss"].detach()}
+    return {} if outputs is None else outputs
 
 
 def _detached(outputs: Any) -> Any:

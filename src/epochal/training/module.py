@@ -227,13 +227,13 @@ class LightningModule(Logging, DataHooks, HyperParameters, Exports):
         """Tensors of all ranks, stacked."""
         return self.fabric.all_gather(data, group=group, sync_grads=sync_grads)
 
-    def freeze(self) -> None:
+    def freeze(self) -> Self:
         """No gradients, and evaluation mode."""
-        self.requires_grad_(False).eval()
+        return self.requires_grad_(False).eval()
 
-    def unfreeze(self) -> None:
+    def unfreeze(self) -> Self:
         """Gradients for all, and training mode."""
-        self.requires_grad_(True).train()
+        return self.requires_grad_(True).train()
 
     @classmethod
     def load_from_checkpoint(

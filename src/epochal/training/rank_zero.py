@@ -22,14 +22,23 @@ def rank() -> int:
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
 
 
-def rank_zero_only(function: Callable[P, T]) -> Callable[P, T | None]:
+class RankZeroOnly:
     """Run on rank 0 alone: inside, ``metric.compute()`` is that of this rank, and ``self.log`` implies ``rank_zero_only=True``."""
 
-    @functools.wraps(function)
-    def on_rank_zero(*args: P.args, **kwargs: P.kwargs) -> T | None:
-        if rank() != 0:
-            return None
-        with dist.alone():
-            return function(*args, **kwargs)
+    @property
+    def rank(self) -> int:
+        """This process's."""
+        return rank()
 
-    return on_rank_zero
+    def __call__(self, function: Callable[P, T]) -> Callable[P, T | None]:
+        @functools.wraps(function)
+        def on_rank_zero(*args: P.args, **kwargs: P.kwargs) -> T | None:
+            if rank() != 0:
+                return None
+            with dist.alone():
+                return function(*args, **kwargs)
+
+        return on_rank_zero
+
+
+rank_zero_only = RankZeroOnly()

@@ -23,7 +23,7 @@ from lightning_fabric.strategies.launchers.multiprocessing import _MultiProcessi
 from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from epochal import check, dist
-from epochal.training import data, optimizers, profilers, settings, storage
+from epochal.training import data, optimizers, profilers, settings, states, storage
 from epochal.training.callbacks import choice
 from epochal.training.callbacks.callback import Callback
 from epochal.training.callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
@@ -42,6 +42,7 @@ from epochal.training.loggers.tensorboard import TensorBoardLogger
 from epochal.training.module import LightningModule
 from epochal.training.signals import TERMINATED, Signals
 from epochal.training.sources import Sources
+from epochal.training.states import TrainerFn, TrainerStatus
 from epochal.training.steps import Steps
 
 ORDERS_APART = 1_000_003  # between the seeds of loaders side by side; within one an epoch's seed is the next number
@@ -112,11 +113,14 @@ class Trainer(Engine):
         self.max_epochs, self.min_epochs, self.max_steps, self.min_steps = max_epochs, min_epochs, max_steps, min_steps
         if max_epochs is None and max_steps == -1 and max_time is None:
             self.max_epochs = 1000
-        self.limit_train_batches, self.limit_val_batches = limit_train_batches, limit_val_batches
-        self.limit_test_batches, self.limit_predict_batches = limit_test_batches, limit_predict_batches
+        self.limit_train_batches = 1.0 if limit_train_batches is None else limit_train_batches
+        self.limit_val_batches = 1.0 if limit_val_batches is None else limit_val_batches
+        self.limit_test_batches = 1.0 if limit_test_batches is None else limit_test_batches
+        self.limit_predict_batches = 1.0 if limit_predict_batches is None else limit_predict_batches
         by_time = val_check_interval if settings.is_duration(val_check_interval) else None
         self.validate_after = settings.duration_of("val_check_interval", by_time)
-        self.val_check_interval, self.check_val_every_n_epoch = val_check_interval, check_val_every_n_epoch
+        self.val_check_interval = 1.0 if val_check_interval is None else val_check_interval
+        self.check_val_every_n_epoch = check_val_every_n_epoch
         self.num_sanity_val_steps: float = 2 if num_sanity_val_steps is None else num_sanity_val_steps
         self.log_every_n_steps = 50 if log_every_n_steps is None else log_every_n_steps
         self.accumulate_grad_batches = accumulate_grad_batches
@@ -139,7 +143,8 @@ class Trainer(Engine):
         self.loggers = self._choose_loggers(logger, flush_logs_every_n_steps)
         self.callbacks = choice.of_flags(flags)
         self.stage = ""
-        self.state = "idle"
+        self.fn: TrainerFn | None = None
+        self.status = TrainerStatus.INITIALIZING
         self.current_epoch = self.global_step = self.batches_done = 0
         self.should_stop = self.sanity_checking = self.is_last_batch = False
         self.num_training_batches: float = 0
@@ -361,7 +366,8 @@ class Trainer(Engine):
 
     def _begin(self, module: LightningModule, datamodule: Any, stage: str) -> None:
         """All that comes before the loops, in the order that users rely on."""
-        self.state, self.stage = stage, "train" if stage == "fit" else stage
+        self.fn, self.status = TrainerFn(stage), TrainerStatus.RUNNING
+        self.stage = "train" if stage == "fit" else stage
         self._open_book(module)
         self._module, self._datamodule = module, datamodule
         self.should_stop = False
@@ -413,7 +419,7 @@ class Trainer(Engine):
         self._module.teardown(stage)
         self._report_profile(stage)
         self.logbook.tell("finalize", "success")
-        self.stage, self.state = "", "finished"
+        self.stage, self.status = "", TrainerStatus.FINISHED
 
     def _report_profile(self, stage: str) -> None:
         if self.profiler is not None:
@@ -425,7 +431,7 @@ class Trainer(Engine):
         """A signal came, and the step is whole: save, where checkpoints are enabled, and end."""
         for callback in self.checkpoint_callbacks[:1]:
             callback.save_interrupted(self)
-        self._ends_together = self.state == "fit" and self.world_size > 1
+        self._ends_together = self.fitting and self.world_size > 1
         if self.signals.interrupted:
             raise KeyboardInterrupt
         raise SystemExit(TERMINATED)
@@ -436,9 +442,9 @@ class Trainer(Engine):
             self.listeners.hook("on_exception", module=False)(error)
             if hasattr(self._datamodule, "on_exception"):
                 self._datamodule.on_exception(error)
-            self._report_profile(self.state)
+            self._report_profile(self.fn or "")
         self.logbook.tell("finalize", "failed")
-        self.state = "interrupted"
+        self.status = TrainerStatus.INTERRUPTED
         if self._ends_together:  # who starts processes may kill those that are left when one has ended
             self.fabric.barrier()
 
@@ -603,4 +609,5 @@ def _in_process(fabric: Fabric, trainer: Trainer, verb: str, *rest: Any) -> byte
     return trainer.report(result)
 
 
-sys.modules[f"{__name__}.trainer"] = sys.modules[__name__]  # Lightning's path to the Trainer
+# Lightning's paths
+sys.modules[f"{__name__}.trainer"], sys.modules[f"{__name__}.states"] = sys.modules[__name__], states

@@ -128,7 +128,7 @@ class EarlyStopping(Callback):
 
     def _check(self, trainer: Any) -> None:
         """One look at the value, the first rank's on all."""
-        if trainer.state != "fit" or trainer.fast_dev_run or trainer.sanity_checking:
+        if not trainer.fitting or trainer.fast_dev_run or trainer.sanity_checking:
             return
         known = trainer.callback_metrics
         found = known.get(self.monitor), trainer.logbook.is_fresh(self.monitor), sorted(known)

@@ -212,7 +212,7 @@ class ModelCheckpoint(Callback):
                 self._save_last(trainer, self._values(trainer), "")
 
     def _allowed(self, trainer: Any) -> bool:
-        return bool(trainer.state == "fit" and not trainer.fast_dev_run and not trainer.sanity_checking)
+        return bool(trainer.fitting and not trainer.fast_dev_run and not trainer.sanity_checking)
 
     def _due(self, trainer: Any) -> None:
         """A trigger: rank, save, clear away. Never twice at one step."""

@@ -25,6 +25,7 @@ class FolderLogger(Logger):
     def __init__(self, save_dir: str | os.PathLike[str], name: str | None, version: int | str | None, prefix: str) -> None:
         self._save_dir, self._name, self._version, self._prefix = os.fspath(save_dir), name or "", version, prefix
         self.is_local = storage.is_local(self.root_dir)
+        self._hparams: dict[str, Any] = {}
         self._table = ""  # of hyperparameters, that is not written yet
         self._next_attempt = 0.0  # while the address does not answer
 
@@ -82,8 +83,9 @@ class FolderLogger(Logger):
         return found
 
     def log_hyperparams(self, params: Any = None, *_: Any, **__: Any) -> None:
-        """Into ``hparams.yaml``, one key a line."""
-        lines = [f"{key}: {json.dumps(value, default=str)}\n" for key, value in sorted(as_dict(params).items())]
+        """Into ``hparams.yaml``, one key a line, beside those of earlier calls."""
+        self._hparams.update(as_dict(params))
+        lines = [f"{key}: {json.dumps(value, default=str)}\n" for key, value in sorted(self._hparams.items())]
         self._table = "".join(lines) or "{}\n"
         self._attempt(lambda: None)
 

@@ -2,6 +2,7 @@
 
 from lightning_fabric.utilities import AttributeDict, move_data_to_device
 
+from epochal.paths import answer_to
 from epochal.training.combined import CombinedLoader
 from epochal.training.utilities.rank_zero import rank_zero_deprecation, rank_zero_info, rank_zero_only, rank_zero_warn
 
@@ -14,3 +15,5 @@ __all__ = [
     "rank_zero_only",
     "rank_zero_warn",
 ]
+
+answer_to(__name__, "apply_func distributed parsing")
