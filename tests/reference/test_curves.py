@@ -479,6 +479,15 @@ def test_forms_of_thresholds():
                 curve(bad)
 
 
+@pytest.mark.parametrize("thresholds", [None, 5])
+def test_the_largest_scores_are_scores(thresholds):
+    """As masked logits are; their squares are no floats, of which nobody is warned."""
+    most = torch.finfo(torch.float32).max
+    preds, target = torch.tensor([most, -most, 1.0, -most]), torch.tensor([1, 0, 1, 0])
+    assert ef.binary_auroc(preds, target, thresholds=thresholds) == 1
+    assert ef.multiclass_auroc(torch.stack([-preds, preds], 1), target, 2, thresholds=thresholds) == 1
+
+
 def test_scores_that_torch_holds_negated():
     scores = torch.view_as_complex(torch.rand(20, 2, generator=source())).conj().imag
     target = torch.randint(2, (20,), generator=source())

@@ -88,7 +88,8 @@ def are_whole(scores: Tensor, target: Tensor, labels: int, ignore_index: int | N
     ):
         return False
     flat = scores.numpy(force=True).ravel()
-    length = flat.dot(flat)  # NaN if any of them is: squares never cancel each other
+    with np.errstate(over="ignore"):
+        length = flat.dot(flat)  # NaN if any of them is: squares never cancel each other
     return bool(length == length and target.numpy().view(np.uint64).max() < labels)  # negative labels are huge
 
 
