@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from epochal.training import storage
 from epochal.training.loggers import CSVLogger, TensorBoardLogger
 from epochal.training.loggers.mirror import Mirror
 
@@ -130,6 +131,17 @@ def test_hyperparameters_stand_in_the_table_of_runs(tmp_path):
     assert scalars(logger, "hp_metric") == [(0, -1.0)]
     text = (tmp_path / "lightning_logs/version_0/hparams.yaml").read_text()
     assert text.startswith('bias: true\nlr: 0.1\nnet: {"width": 3')
+
+
+def test_hyperparameters_are_read_back_from_their_file(tmp_path):
+    floats = {"lr": 1e-5, "betas": [1.5e-7, 1e22, -float("inf")], "nested": {"eps": 1e-8, 3: 0.5}}
+    others = {"none": None, "yes": True, "n": 2**70, "text": 'a: "b"\n# é 🚀', "a: b": 1, "-": {}}
+    shown = {"tuples": {(1, 2): 3, torch.float32: torch.nn.ReLU()}}
+    for logger in (CSVLogger(tmp_path), TensorBoardLogger(tmp_path)):
+        logger.log_hyperparams({**floats, **others, **shown})
+        logger.finalize("success")
+        found = storage.read_table(f"{logger.log_dir}/hparams.yaml")
+        assert found == {**floats, **others, "tuples": {"(1, 2)": 3, "torch.float32": "ReLU()"}}
 
 
 def test_a_metric_of_the_hyperparameters_is_the_users(tmp_path):

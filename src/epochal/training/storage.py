@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import shutil
@@ -22,6 +23,7 @@ from epochal import check
 ATOMS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
 PART = ".part"  # the ending of a file that is being written
 WHOLE_AT_ONCE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory"}  # an object appears when all of it is there
+WORDS = {"null", "true", "false", "yes", "no", "on", "off"}  # that YAML takes for something else than strings
 
 
 class NotPlain(TypeError):
@@ -195,8 +197,30 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Any]:
         yield file
 
 
+def as_table(values: Mapping[str, Any]) -> str:
+    """A key a line, as YAML."""
+    return "".join([f"{_as_key(key)}: {_as_yaml(value)}\n" for key, value in values.items()]) or "{}\n"
+
+
+def _as_key(name: str) -> str:
+    return name if name.isidentifier() and name.lower() not in WORDS else _as_yaml(name)
+
+
+def _as_yaml(value: Any) -> str:
+    """In one line: JSON, but for floats, which YAML wants with a point; what it has no form for as Python shows it."""
+    if isinstance(value, Mapping):
+        keys = (_as_yaml(key if isinstance(key, int | float) else str(key)) for key in value)
+        return "{" + ", ".join(f"{key}: {_as_yaml(item)}" for key, item in zip(keys, value.values(), strict=True)) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_as_yaml, value)) + "]"
+    if isinstance(value, float):
+        text = repr(float(value))
+        return text if "." in text else text.replace("e", ".0e").replace("inf", ".inf").replace("nan", ".nan")
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
 def read_table(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """``hparams.yaml``: a key a line, as loggers write it."""
+    """``hparams.yaml``, as loggers write it."""
     try:
         import yaml
     except ImportError:

@@ -6,7 +6,6 @@ Long, since the names, the triggers and the ranking of one callback stand here t
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -150,8 +149,7 @@ class ModelCheckpoint(Callback):
     def to_yaml(self, filepath: str | os.PathLike[str] | None = None) -> None:
         """The kept files and their scores, one a line."""
         target = os.fspath(filepath) if filepath is not None else storage.join(self.dirpath or "", "best_k_models.yaml")
-        lines = [f"{json.dumps(path)}: {score.item()}\n" for path, score in self.best_k_models.items()]
-        storage.write_text("".join(lines), target)
+        storage.write_text(storage.as_table({path: score.item() for path, score in self.best_k_models.items()}), target)
 
     # --- when ------------------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -85,8 +84,7 @@ class FolderLogger(Logger):
     def log_hyperparams(self, params: Any = None, *_: Any, **__: Any) -> None:
         """Into ``hparams.yaml``, one key a line, beside those of earlier calls."""
         self._hparams.update(as_dict(params))
-        lines = [f"{key}: {json.dumps(value, default=str)}\n" for key, value in sorted(self._hparams.items())]
-        self._table = "".join(lines) or "{}\n"
+        self._table = storage.as_table(dict(sorted(self._hparams.items())))
         self._attempt(lambda: None)
 
     def _attempt(self, write: Callable[[], None], last: bool = False) -> None:
