@@ -475,7 +475,7 @@ def test_a_signal_saves_and_ends(number, tmp_path):
     assert process.returncode == (143 if number == signal.SIGTERM else 1)
     assert storage.read(tmp_path / "c" / "last.ckpt")["global_step"] == 10
     (path,) = tmp_path.rglob("metrics.csv")
-    assert len(path.read_text().splitlines()) == 1 + 10 + 2
+    assert len(path.read_text().splitlines()) == 1 + 10 + 2 + 4
     subprocess.run([*command, "again"], cwd=ROOT, check=True, timeout=120)
     torch.manual_seed(4)
     module = Rich()

@@ -47,6 +47,7 @@ class Rich(Model):
         x, y = batch
         self.shared.update(self.layer(x), y)
         self.log("val_acc", self.shared)
+        self.log("place", float(batch_idx), on_step=True, on_epoch=False)
 
     def on_validation_epoch_end(self):
         self.best.update(self.trainer.callback_metrics["val_acc"])
@@ -105,6 +106,8 @@ def goes_on(make_module, make_loader, path, saver, **options):
         assert step == other_step
         assert row == pytest.approx(other, rel=1e-6, nan_ok=True)
     assert (run.current_epoch, run.global_step) == (rerun.current_epoch, rerun.global_step)
+    for row, other in zip(run.history.rows, rerun.history.rows, strict=True):  # no row is lost, doubled or at another step
+        assert row == pytest.approx(other, rel=1e-6, nan_ok=True)
     return rows, later, rerun
 
 

@@ -71,7 +71,7 @@ def _of_training(trainer: Trainer, settled: Mapping[str, Any], merged: Mapping[s
         "optimizer_states": [_optimizer_state(trainer, optimizer) for optimizer in trainer.raw_optimizers],
         "lr_schedulers": [config.scheduler.state_dict() for config in trainer.lr_scheduler_configs],
         "metrics": {name: resume.packed(kept) for name, kept in merged.items()},
-        "history": trainer.history.saved(),
+        "history": _history(trainer),
         "ranks": {part["rank"]: part for part in ([mine] if dist.is_alone() else dist.gather(mine))},
         "precision": trainer.strategy.precision.state_dict(),
         "gradients": _gradients(trainer),
@@ -115,6 +115,13 @@ def _within(fit: Fit, trainer: Trainer) -> str:
     return "" if within == "validation" and trainer.logbook.parking.is_over() else within
 
 
+def _history(trainer: Trainer) -> dict[str, Any]:
+    """Less the rows of a validation that comes again."""
+    fit, history = trainer.loop, trainer.history
+    again = fit is not None and _within(fit, trainer) == "validation"
+    return history.saved(history.since(fit.position.row) if fit is not None and again else 0)
+
+
 def _metrics(trainer: Trainer) -> tuple[dict[str, Any], dict[str, Any]]:
     """The states of all metrics as they are once the stages that are open are over: this rank's, and those merged over all."""
     book = trainer.logbook
@@ -152,14 +159,15 @@ def _loops(trainer: Trainer) -> dict[str, Any]:
     counts: dict[str, Any] = {
         "seed": trainer.share.seed,
         "batches_done": trainer.batches_done,
-        "step": trainer.logbook.step,
         "world": trainer.world_size,
     }
     fit = trainer.loop
     if fit is None or trainer.sanity_checking:
         return {**counts, "position": {"epoch": trainer.current_epoch}, "seeds": [], "validated": []}
-    position = {**fit.position.saved(fit.loader, trainer.share, fit.limit), "within": _within(fit, trainer)}
-    validated = list(fit.validation.batches) if fit.validation is not None else []
+    within = _within(fit, trainer)
+    position = {**fit.position.saved(fit.loader, trainer.share, fit.limit), "within": within}
+    done = fit.validation.batches if fit.validation is not None else []
+    validated = list(fit.position.validated if within == "validation" else done)
     seeds = [data.seed_of(loader, trainer.share) for loader in members(fit.loader)]
     return {**counts, "position": position, "seeds": seeds, "validated": validated}
 
@@ -237,7 +245,7 @@ class Resumption:
         trainer.current_epoch = position.epoch + position.ended
         trainer.batches_done = content["loops"]["batches_done"]
         book = trainer.logbook
-        book.epoch, book.step = trainer.current_epoch, content["loops"]["step"]
+        book.epoch, book.step = trainer.current_epoch, trainer.batches_done
         book.load(self._book())
         book.history = History.of(content["history"])
         self._load_metrics()

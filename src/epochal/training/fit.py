@@ -221,7 +221,8 @@ class Fit:
         """A validation that is due, and who waits for its values."""
         due = self._validation_due(batch_idx, is_last)
         if due:
-            self.position.within, self.position.random = "validation", resume.random_states()
+            assert self.validation is not None
+            self.position.begin_validation(self.validation.batches, self.book.history.latest)
             self.validate()
         if stepped and self.trainer.has_schedulers:
             self.schedules.plateaus_of_batch(batch_idx)

@@ -32,11 +32,19 @@ class History(Mapping[str, list[float]]):
             self._rows.append({**row, "step": step})
         return self._rows
 
-    def saved(self) -> dict[str, Any]:
-        """For a checkpoint: the latest rows, those of the same keys as one table, and their order."""
+    @property
+    def latest(self) -> Row | None:
+        return self.rows[-1] if self.rows else None
+
+    def since(self, row: Row | None) -> int:
+        """How many rows came after this one, a :attr:`latest` of before."""
+        return next((i for i, other in enumerate(reversed(self.rows)) if other is row), len(self.rows))
+
+    def saved(self, less: int = 0) -> dict[str, Any]:
+        """For a checkpoint: the latest rows but for the last of them, those of the same keys as one table, and their order."""
         tables: dict[tuple[str, ...], list[list[float]]] = {}
         order = []
-        rows = list(self.rows)[-self.KEPT :]
+        rows = list(self.rows)[: len(self.rows) - less][-self.KEPT :]
         for row in rows:
             keys = tuple(row)
             table = tables.setdefault(keys, [])

@@ -30,7 +30,9 @@ class Position:
     whole: bool = True  # False: stopped in mid-epoch
     ended: bool = False
     order: dict[str, Any] = field(default_factory=dict)
-    random: dict[str, Any] = field(default_factory=dict)  # the states before the validation that runs, which comes again
+    random: dict[str, Any] = field(default_factory=dict)  # the states before the validation that runs, which comes again,
+    validated: list[int] = field(default_factory=list)  # its loaders' batches in those before,
+    row: dict[str, float] | None = None  # and the latest row
     first: int = 0
     samples: int | None = 0
     left_out: bool = False
@@ -51,6 +53,11 @@ class Position:
         """An epoch that was broken off."""
         self.batch = self.first = resumed.batch
         self.order, self.samples, self.within = resumed.order, resumed.samples, resumed.within
+
+    def begin_validation(self, batches: list[int], row: dict[str, float] | None) -> None:
+        """One that begins again if a checkpoint is written in its midst."""
+        self.within, self.random = "validation", resume.random_states()
+        self.validated, self.row = list(batches), row
 
     def end(self) -> None:
         """All hooks of the epoch are done."""
