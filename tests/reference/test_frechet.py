@@ -254,6 +254,12 @@ def test_features_are_those_of_pytorch_fid():
         assert [found.mean().item(), found.std().item()] == pytest.approx([mean, deviation], rel=1e-4)
 
 
+def floats_of(feature, images, weights):
+    metric = ei.FrechetInceptionDistance(feature, True, True, (3, 80, 90), weights)
+    metric.update(images, real=True)
+    return metric.metric_state["real_mean"]
+
+
 def test_features_of_a_file(weights, monkeypatch):
     images = tiles("coffee")[:2]
     for feature in FEATURES:
@@ -263,6 +269,9 @@ def test_features_of_a_file(weights, monkeypatch):
         floats = ei.FrechetInceptionDistance(feature, True, True, (3, 80, 90), weights)
         floats.update(images / 255 + 1e-4, real=True)
         assert torch.equal(floats.metric_state["real_mean"], metric.metric_state["real_mean"])
+        half = ei.FrechetInceptionDistance(feature, True, True, (3, 80, 90), weights)
+        half.update((images / 255 + 1e-3).bfloat16(), real=True)
+        assert torch.equal(half.metric_state["real_mean"], floats_of(feature, (images / 255 + 1e-3).bfloat16().float(), weights))
     monkeypatch.setenv("EPOCHAL_INCEPTION_WEIGHTS", str(weights))
     named = ei.FrechetInceptionDistance(64, input_img_size=(3, 80, 90))
     assert torch.equal(named.inception.Conv2d_1a_3x3.conv.weight, network().Conv2d_1a_3x3.conv.weight)

@@ -103,7 +103,8 @@ class FeatureMoments(Moments):
             check.fail(self, f"imgs has shape {check.shape(imgs)}", "InceptionV3 needs (N, 3, H, W)", "Repeat a gray channel.")
         if self.normalize:
             check.floating(self, imgs=imgs)
-            return (imgs * 255).clamp(0, 255).floor()  # the values of bytes, and NaN, which no byte is
+            exact = imgs.to(torch.promote_types(imgs.dtype, torch.float32))
+            return (exact * 255).clamp(0, 255).floor()  # the values of bytes, and NaN, which no byte is
         if imgs.dtype != torch.uint8:
             came, fix = f"imgs has dtype {imgs.dtype}", "Pass bytes from 0 to 255, or floats in [0, 1] and normalize=True."
             raise TypeError(check.message(self, came, "torch.uint8 is needed", fix))
