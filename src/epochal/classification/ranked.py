@@ -26,6 +26,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from epochal import check
+from epochal.classification.arguments import OfTask
 from epochal.classification.points import Points, RowPoints, ordered, points_of, scores_of
 from epochal.classification.tables import Family
 from epochal.classification.tasks import Binary, Multiclass, Multilabel
@@ -347,7 +348,7 @@ def _values(dtype: torch.dtype, device: torch.device) -> tuple[Tensor]:
 # --- the statistic ------------------------------------------------------------------------------------------------------------
 
 
-class RankedMetric(Metric, metaclass=Family):
+class RankedMetric(OfTask, Metric, metaclass=Family):
     """A metric that reads scores at every threshold.
 
     ``thresholds``: None keeps all samples and is exact; a number of them from 0 to 1, or a list or tensor of probabilities, counts

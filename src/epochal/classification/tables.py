@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from epochal import check
+from epochal.classification.arguments import OfTask
 from epochal.classification.inferred import UNDECIDED, Inferred
 from epochal.classification.tasks import Cells, Task
 from epochal.metric import OPTIONS, Metric, MetricOptions, State
@@ -39,7 +40,7 @@ def tally(cells: Cells, task: Task, multidim_average: str) -> Tensor:
     return histogram(index, size, weight).view(shape)
 
 
-class TableMetric(Metric):
+class TableMetric(OfTask, Metric):
     """A metric that reads the table of its task.
 
     ``multidim_average``: "global" counts over all dimensions, "samplewise" for each sample, so that results have a row for each.

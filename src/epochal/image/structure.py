@@ -261,6 +261,7 @@ class StructuralSimilarityIndexMeasure(StructuralSimilarity):
             check.fail(self, came, "one of them is needed", "Make a metric for each.")
         extra = "image" if return_full_image else "contrast" if return_contrast_sensitivity else None
         super().__init__(gaussian_kernel, sigma, kernel_size, reduction, data_range, k1, k2, extra, **kwargs)
+        self.return_full_image, self.return_contrast_sensitivity = return_full_image, return_contrast_sensitivity
 
     def rated(self, preds: Tensor, target: Tensor, data_range: Any) -> State:
         similar, contrast, maps = self.similarity(preds, target, data_range)
