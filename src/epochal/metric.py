@@ -133,6 +133,11 @@ class Metric(Operators, Stateful):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__()
         options = {**OPTIONS, **kwargs}
+        for name, value in kwargs.items():
+            if isinstance(OPTIONS.get(name), bool):
+                check.choice(self, name, value, (True, False))
+            elif name in FUNCTIONS and not (value is None or callable(value)):
+                raise TypeError(check.message(self, f"{name} is {value!r}", "a function is needed"))
         if len(options) > len(OPTIONS):
             known = [p for p in inspect.signature(type(self)).parameters if p != "kwargs"]
             check.unknown_arguments(self, {k: v for k, v in kwargs.items() if k not in OPTIONS}, {*known, *OPTIONS})
@@ -287,6 +292,11 @@ class Metric(Operators, Stateful):
                 )
             other = incoming_state.snapshot()
         else:
+            if not isinstance(incoming_state, Mapping):
+                kind = type(incoming_state).__name__
+                raise TypeError(
+                    check.message(self, f"merge_state got a {kind}", f"a {type(self).__name__} or a state of one is needed")
+                )
             if set(incoming_state) != set(self._slots):
                 check.fail(self, f"merge_state got the fields {sorted(incoming_state)}", f"{sorted(self._slots)} are needed")
             other = Snapshot(dict(incoming_state), 1)
@@ -583,6 +593,7 @@ OPTIONS: dict[str, Any] = {
     "compute_with_cache": True,
     "max_bytes": None,
 }
+FUNCTIONS = ("dist_sync_fn", "distributed_available_fn")  # the options that are called
 _METRICS: WeakValueDictionary[int, Metric] = WeakValueDictionary()
 
 

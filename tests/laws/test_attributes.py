@@ -49,6 +49,7 @@ def test_arguments_of_a_task_are_told():
     assert BinaryF1Score(threshold=0.7).threshold == Accuracy(threshold=0.7).threshold == 0.7
     assert MultilabelROC(4).num_labels == 4
     assert not hasattr(BinaryF1Score(), "num_classes")
+    assert not hasattr(MultilabelROC(4), "threshold")
 
 
 def test_arguments_of_a_task_stay_what_they_were():

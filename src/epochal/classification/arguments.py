@@ -35,4 +35,4 @@ class Argument:
 class OfTask:
     """Base of metrics that read what a task counts."""
 
-    num_classes, num_labels, threshold, top_k, ignore_index = (Argument() for _ in range(5))
+    num_classes, num_labels, ignore_index = Argument(), Argument(), Argument()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from epochal import check
-from epochal.classification.arguments import OfTask
+from epochal.classification.arguments import Argument, OfTask
 from epochal.classification.inferred import UNDECIDED, Inferred
 from epochal.classification.tasks import Cells, Task
 from epochal.metric import OPTIONS, Metric, MetricOptions, State
@@ -67,6 +67,7 @@ class TableMetric(OfTask, Metric):
         if isinstance(task, Inferred):
             self.add_state("decision", torch.tensor(UNDECIDED), dist_reduce_fx=task.agree)
 
+    threshold, top_k = Argument(), Argument()
     task: Task
     multidim_average: str
     validate_args: bool

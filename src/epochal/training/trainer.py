@@ -287,7 +287,7 @@ class Trainer(Engine):
         if path is None and ckpt_path == "best":
             check.fail("Trainer", "ckpt_path is 'best'", "no checkpoint was saved yet", "Call fit first, or pass a path.")
         if path is None:
-            self.print("ckpt_path is 'last', and there is no checkpoint yet: training begins from the start.")
+            self.print("ckpt_path is 'last', and there is no checkpoint yet: nothing is loaded.")
         return path
 
     def _read(self, source: tuple[Any, bool | None]) -> dict[str, Any] | None:
