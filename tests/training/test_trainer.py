@@ -63,6 +63,19 @@ def test_the_x_axis_counts_optimizer_steps():
     assert rows.of("i") == [(0, 1.0), (1, 3.0), (2, 4.0), (3, 1.0), (4, 3.0), (5, 4.0)]
 
 
+def test_the_x_axis_goes_on_with_another_module():
+    class Logs(Model):
+        def training_step(self, batch, batch_idx):
+            self.log("a", 1.0, on_epoch=True)
+            return super().training_step(batch, batch_idx)
+
+    rows = Rows()
+    run = trainer(logger=rows, log_every_n_steps=1)
+    for run.max_epochs in (1, 2):
+        run.fit(Logs(), loader(16))
+    assert [step for step, _ in rows.rows] == [0, 1, 1, 2, 3, 3]
+
+
 @pytest.mark.parametrize("algorithm", ["norm", "value"])
 def test_gradients_are_clipped(algorithm):
     module = Model(lr=0.5)

@@ -375,7 +375,7 @@ class Trainer(Engine):
         book.clear()
         book.close_scopes()
         book.parking.stages.clear()  # of a run that failed
-        book.epoch = self.current_epoch
+        book.epoch, book.step = self.current_epoch, self.batches_done
         self._agree_on_versions()
         book.open_loggers(self.loggers if self.is_global_zero else [], self.flush_logs_every_n_steps)
         module.attach(self, book)
