@@ -443,3 +443,12 @@ def test_rank_zero_only_tells_the_rank(monkeypatch):
     assert pl.rank_zero_only.rank == 0
     monkeypatch.setenv("RANK", "3")
     assert pl.rank_zero_only.rank == 3
+
+
+def test_a_compiled_module_is_compiled_in_place():
+    with pytest.raises(TypeError, match=r"model is a OptimizedModule.* Call model\.compile\(\)"):
+        trainer().fit(torch.compile(Model(), backend="eager"), loader(8, 8))
+    module, run = Model(), trainer()
+    module.compile(backend="eager")
+    run.fit(module, loader(8, 8))
+    assert run.global_step == 1

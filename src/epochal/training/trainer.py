@@ -309,14 +309,11 @@ class Trainer(Engine):
         if module is None:
             raise TypeError(check.message(f"Trainer.{stage}", "no model came", "a LightningModule is needed", "Pass it as model=."))
         if not isinstance(module, LightningModule):
-            raise TypeError(
-                check.message(
-                    f"Trainer.{stage}",
-                    f"model is a {type(module).__name__}",
-                    "an epochal LightningModule is needed",
-                    "Derive it from epochal.training.LightningModule, and pass an object of it.",
-                )
-            )
+            compiled = isinstance(getattr(module, "_orig_mod", None), LightningModule)
+            fix = "Derive it from epochal.training.LightningModule, and pass an object of it."
+            fix = "Call model.compile(), which leaves it a LightningModule, not torch.compile(model)." if compiled else fix
+            came = f"model is a {type(module).__name__}"
+            raise TypeError(check.message(f"Trainer.{stage}", came, "an epochal LightningModule is needed", fix))
         launcher = self.fabric.strategy.launcher
         if isinstance(launcher, _MultiProcessingLauncher):
             self._open_book(module)
