@@ -410,6 +410,7 @@ def test_totals_and_loaders():
     run = SimpleNamespace(**facts, num_test_batches=[4], num_predict_batches=[])
     bar.setup(run, None, "fit")
     assert (bar.total_train_batches, bar.total_val_batches) == (5, 5)
+    assert f"{bar.total_train_batches} {bar.total_val_batches}" == "5 5"
     assert [bar.has_dataloader_changed(i) for i in (0, 0, 1)] == [True, False, True]
     assert bar.total_val_batches_current_dataloader == 3
     run.sanity_checking = True

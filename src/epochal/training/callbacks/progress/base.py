@@ -43,12 +43,12 @@ class ProgressBar(Callback):
     @property
     def total_train_batches(self) -> float:
         """Of an epoch."""
-        return float(self.trainer.num_training_batches)
+        return self.trainer.num_training_batches  # type: ignore[no-any-return]  # the trainer is anything
 
     @property
     def total_val_batches(self) -> float:
         """Of all loaders; of those that the sanity check takes, while it runs."""
-        return float(sum(self._val_batches))
+        return sum(self._val_batches)
 
     @property
     def total_val_batches_current_dataloader(self) -> float:
