@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -188,3 +190,28 @@ def test_training_on_nothing_warns():
 def test_a_flag_out_of_range_is_refused_at_once(flag, value):
     with pytest.raises((ValueError, TypeError), match=f"^Trainer: {flag} "):
         trainer(**{flag: value})
+
+
+def test_a_seed_is_that_of_processes_that_are_started_later(monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # so that it is brought back after the test
+    monkeypatch.delenv("PL_GLOBAL_SEED")
+    drawn = pl.seed_everything()
+    program = "import random, epochal.training as pl; print(pl.seed_everything(), random.random())"
+    started = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=120, capture_output=True, text=True)
+    seed, number = started.stdout.split()
+    assert int(seed) == drawn == pl.seed_everything()
+    assert float(number) == random.random()
+    assert pl.seed_everything(np.int64(7)) == 7
+    state = torch.get_rng_state()
+    for bad in (-1, 2**32, "seven"):
+        with pytest.raises(ValueError, match=rf"seed_everything: seed is {bad!r}, but an integer from 0 to 2\*\*32 - 1 is needed"):
+            pl.seed_everything(bad)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "x")
+    with pytest.raises(ValueError, match="seed_everything: PL_GLOBAL_SEED is 'x'"):
+        pl.seed_everything()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_steps_of_a_fit_that_does_not_run():
+    with pytest.raises(ValueError, match=r"Trainer.estimated_stepping_batches: no fit runs, .*configure_optimizers"):
+        trainer().estimated_stepping_batches  # a property

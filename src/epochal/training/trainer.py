@@ -524,6 +524,9 @@ class Trainer(Engine):
         """How many optimizer steps a fit will take; ``configure_optimizers`` may ask. Infinity where nobody knows."""
         if self.max_epochs in (None, -1):
             return math.inf if self.max_steps == -1 else self.max_steps
+        if self.sources is None:
+            fix = "Ask in configure_optimizers, or in a hook of fit."
+            check.fail("Trainer.estimated_stepping_batches", "no fit runs", "its loader's length is needed", fix)
         self.training_loader()
         batches = self.num_training_batches
         schedulers = [callback for callback in self.callbacks if isinstance(callback, GradientAccumulationScheduler)]
