@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
 from epochal import check
-from epochal.states import LARGE, few
+from epochal.states import LARGE, WIDER, few
 
 T = TypeVar("T")
 
@@ -49,9 +49,7 @@ Numbers = Any
 TINY = 1e-300
 
 
-PORTION = (
-    1 << 16
-)  # numbers, of which several results in float64 fit into a CPU's cache: three to eight times as fast as all at once
+PORTION = 1 << 16  # numbers: several results in float64 fit into a CPU's cache, three to eight times as fast as all at once
 
 
 def portions(x: Tensor) -> tuple[Tensor, ...]:
@@ -59,6 +57,14 @@ def portions(x: Tensor) -> tuple[Tensor, ...]:
     if is_dynamo_compiling() or x.numel() <= PORTION or x.device != check.CPU:
         return (x,)
     return torch.split(x, max(1, PORTION * x.shape[0] // x.numel()))
+
+
+def has_nan(x: Any) -> bool:
+    """Whether any number of NumPy's is NaN: then their sum of squares is, which never cancel each other."""
+    flat = x.ravel()
+    with np.errstate(over="ignore"):
+        length = flat.dot(flat)
+    return bool(length != length)
 
 
 def numbers(counts: Tensor) -> Numbers:
@@ -117,7 +123,7 @@ def steps(like: Numbers) -> Numbers:
     return torch.arange(n, device=like.device, dtype=like.dtype) if isinstance(like, Tensor) else np.arange(n, dtype=np.float64)
 
 
-SIGNED = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
+SIGNED = {dtype: wider for dtype, wider in WIDER.items() if not dtype.is_floating_point}
 
 
 def signed(x: Tensor) -> Tensor:

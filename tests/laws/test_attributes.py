@@ -68,3 +68,9 @@ def test_a_subclass_has_attributes_of_its_own():
     metric = Mine(3)
     assert (metric.num_classes, metric.threshold) == (3, 0.25)
     assert metric(torch.tensor([0, 1]), torch.tensor([0, 1])) == 1
+
+
+def test_what_is_not_built_yet_has_no_arguments():
+    bare = MulticlassAccuracy.__new__(MulticlassAccuracy)
+    assert not hasattr(bare, "num_classes")
+    assert not hasattr(MulticlassAccuracy(3), "num_labels")

@@ -486,6 +486,7 @@ def test_the_largest_scores_are_scores(thresholds):
     preds, target = torch.tensor([most, -most, 1.0, -most]), torch.tensor([1, 0, 1, 0])
     assert ef.binary_auroc(preds, target, thresholds=thresholds) == 1
     assert ef.multiclass_auroc(torch.stack([-preds, preds], 1), target, 2, thresholds=thresholds) == 1
+    assert ef.multiclass_accuracy(torch.stack([-preds, preds], 1), target, 2, average="micro") == 1
 
 
 def test_scores_that_torch_holds_negated():

@@ -22,7 +22,7 @@ class Argument:
         held = metric.__dict__
         if not hasattr(held.get("task"), self.name) and self.name in held:
             return held[self.name]
-        return getattr(held["task"], self.name)
+        return getattr(held.get("task"), self.name)
 
     def __set__(self, metric: Any, value: Any) -> None:
         is_now = getattr(metric.__dict__.get("task"), self.name, value)

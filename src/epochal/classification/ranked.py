@@ -31,7 +31,7 @@ from epochal.classification.points import Points, RowPoints, ordered, points_of,
 from epochal.classification.tables import Family
 from epochal.classification.tasks import Binary, Multiclass, Multilabel
 from epochal.metric import Metric, MetricOptions, State
-from epochal.numeric import constant, derived, histogram, wide
+from epochal.numeric import constant, derived, has_nan, histogram, wide
 
 T = TypeVar("T")
 Thresholds: TypeAlias = int | Sequence[float] | Tensor | None
@@ -88,10 +88,8 @@ def are_whole(scores: Tensor, target: Tensor, labels: int, ignore_index: int | N
         or (ignore_index is not None and 0 <= ignore_index < labels)
     ):
         return False
-    flat = scores.numpy(force=True).ravel()
-    with np.errstate(over="ignore"):
-        length = flat.dot(flat)  # NaN if any of them is: squares never cancel each other
-    return bool(length == length and target.numpy().view(np.uint64).max() < labels)  # negative labels are huge
+    is_valid = target.numpy().view(np.uint64).max() < labels  # negative labels are huge
+    return bool(is_valid) and not has_nan(scores.numpy(force=True))
 
 
 # --- tasks: raw input as rows -------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from epochal import check
 from epochal.classification.outcomes import Counts, GivenCounts, MatrixCounts, ThresholdedCounts
-from epochal.numeric import Numbers, constant, histogram, numbers, signed, stack, tabulated, where, within
+from epochal.numeric import Numbers, constant, has_nan, histogram, numbers, signed, stack, tabulated, where, within
 from epochal.states import LARGE
 
 
@@ -361,9 +361,7 @@ class MulticlassMatrix(Multiclass):
         """Of few scores, where a look is free, counted by NumPy in half the time; what is bad is for :meth:`encode` to say."""
         if self.counts_by_numpy(preds, target):
             scores, true = preds.numpy(force=True), target.numpy()
-            flat, valid = scores.ravel(), true.view(np.uint64).max() < self.num_classes  # negative labels are huge
-            length = flat.dot(flat)  # NaN if any of them is: squares never cancel each other
-            if valid and length == length:
+            if true.view(np.uint64).max() < self.num_classes and not has_nan(scores):  # negative labels are huge
                 return torch.from_numpy(np.bincount(true * self.columns + scores.argmax(1), minlength=self.cells))
         index, weight = self.encode(metric, preds, target)
         return tabulated(index, self.cells, weight)

@@ -187,7 +187,8 @@ def take_back(root: nn.Module) -> None:
 
 def _replica(module: nn.Module) -> nn.Module:
     """What torch makes of a module for another device; it borrows nothing."""
-    replica: nn.Module = type(module)._replicate_for_data_parallel(module)  # type: ignore[no-untyped-call]  # noqa: SLF001
+    of_class: Any = type(module)._replicate_for_data_parallel  # noqa: SLF001  # which torch calls for each device
+    replica: nn.Module = of_class(module)
     lent = Borrowed(OfReplica(), type(module).__name__)
     replica.__dict__.update(log=lent.log, log_dict=lent.log_dict)
     return replica

@@ -198,8 +198,8 @@ class Records:
 def _write_at_once(writer: Any) -> None:
     events = writer._get_file_writer().event_writer  # noqa: SLF001  # a part that can be replaced
     if hasattr(events, "_async_writer"):
-        events._async_writer.close()  # noqa: SLF001
-        events._async_writer = Records(events._file_name)  # noqa: SLF001
+        events._async_writer.close()  # noqa: SLF001  # the queue and its thread
+        events._async_writer = Records(events._file_name)  # noqa: SLF001  # which goes on with its file
 
 
 def _array(pixels: memoryview) -> Any:
